@@ -1,0 +1,16 @@
+"""The programs that train, each behind the `Backend` protocol. One is loaded by name; no other is imported with it."""
+
+from trainer_runner.trainer.backend import Backend, ConfigError
+
+NAMES = ("builtin",)
+
+
+def load_backend(name: str) -> Backend:
+    """A new backend. Raises ConfigError for an unknown name, ImportError when its Python lacks what it needs."""
+    match name:
+        case "builtin":
+            from trainer_runner.backends.builtin import BuiltinBackend  # noqa: PLC0415 - imports torch
+
+            return BuiltinBackend()
+        case _:
+            raise ConfigError(f"no backend is called {name!r}; there are: {', '.join(NAMES)}")
