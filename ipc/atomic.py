@@ -31,7 +31,7 @@ def replace_file(path: Path, data: bytes, mode: int = 0o644) -> None:
             os.fsync(fd)
         finally:
             os.close(fd)
-        os.rename(temporary, path)  # noqa: PTH104 - the system call by its name
+        os.rename(temporary, path)
     except OSError:
         temporary.unlink(missing_ok=True)
         raise

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 
 def boot_id() -> str:
-    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:  # noqa: PTH123 - no pathlib where memory counts
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
         return file.read().strip()
 
 
@@ -70,7 +70,7 @@ class ProcessIdentity(NamedTuple):
 
 def _start_ticks(pid: int) -> "int | None":
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - no pathlib where memory counts
+        with open(f"/proc/{pid}/stat", "rb") as file:
             stat = file.read()
     except (FileNotFoundError, ProcessLookupError):
         return None

@@ -36,12 +36,15 @@ class Session:
         self._capabilities: frozenset[str] = frozenset()
         self._pause: Command | None = None
         self._held = False
+        self._news = False
         self._stopping = False
         self._place = Place()
 
     # What a backend says.
 
-    def ready(self, *, backend: str, capabilities: "frozenset[str]", torch: str, device: str, workspace_dir: Path, samples_dir: Path) -> None:
+    def ready(
+        self, *, backend: str, capabilities: "frozenset[str]", torch: str, device: str, workspace_dir: Path, samples_dir: Path
+    ) -> None:
         """The backend is loaded and the config understood. Call it before the slow part begins."""
         import platform  # noqa: PLC0415 - used once, and not cheap
 
@@ -112,7 +115,8 @@ class Session:
     def error(self, where: str, error: BaseException, *, fatal: bool = False) -> None:
         """Something went wrong at *where* (`config`, `start`, `train`, `end`, `sample`, `backup`, `save`)."""
         self._channel.emit("error", {
-            "where": where, "cause": cause_of(error), "exception": f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins."),
+            "where": where, "cause": cause_of(error),
+            "exception": f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins."),
             "message": str(error)[:4000], "traceback": "".join(traceback.format_exception(error))[-16000:], "fatal": fatal,
         })  # fmt: skip
 
@@ -154,26 +158,27 @@ class Session:
 
         *service* is called whenever a command comes meanwhile, for backends that can carry commands out in a pause.
         """
-        if self._pause is None:
-            return
-        began = time.monotonic()
         with self._condition:
             pause = self._pause
-            if pause is None:
-                return
-            self._held = True
+            self._held = pause is not None
+        if pause is None:
+            return
+        began = time.monotonic()
         self._channel.emit("paused", {"mode": "hold", **place_fields(self._place)})
         self.done(pause.id)
-        while True:
-            with self._condition:
-                if self._pause is None:
-                    self._held = False
-                    break
-                self._condition.wait()
-            if service is not None and self._pause is not None:
+        while self._wait_held():
+            if service is not None:
                 service()
         self._pace.hold(time.monotonic() - began)
         self._channel.emit("resumed", {"mode": "hold", **place_fields(self._place)})
+
+    def _wait_held(self) -> bool:
+        """Wait for a command; whether the pause goes on after it."""
+        with self._condition:
+            self._condition.wait_for(lambda: self._news or self._pause is None)
+            self._news = False
+            self._held = self._pause is not None
+            return self._held
 
     # What comes in, on the reader thread.
 
@@ -203,6 +208,7 @@ class Session:
             case _:
                 self._deliver(lambda sink: sink.request(command))
                 with self._condition:
+                    self._news = True
                     self._condition.notify_all()
 
     def stop(self) -> None:

@@ -1,0 +1,1 @@
+"""Start, adopt, watch and stop runner processes; the queue. Knows nothing of HTTP."""

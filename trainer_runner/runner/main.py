@@ -1,0 +1,92 @@
+"""The runner process: fork away from whoever started us, take the lock, say that we are here, supervise."""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from ipc import PROTOCOL_VERSION, __version__
+from ipc.atomic import read_versioned, replace_json
+from ipc.locks import FileLock
+from ipc.pipes import open_fifo
+from ipc.process import ProcessIdentity
+from ipc.run_directory import AttemptDirectory
+from trainer_runner.runner.keeper import JournalKeeper
+from trainer_runner.runner.supervise import Runner
+
+_READY = b"ready"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Start a runner for the attempt folder in *arguments*; 0 when it is at work, 1 with the reason on stderr.
+
+    The runner is a grandchild in a session of its own: it belongs to no terminal and is nobody's zombie.
+    """
+    if len(arguments) != 1:
+        sys.stderr.write("usage: runner ATTEMPT_FOLDER\n")
+        return 2
+    attempt = AttemptDirectory(Path(arguments[0]).absolute())
+    told, tell = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(told)
+        _be_the_runner(attempt, tell)
+    os.close(tell)
+    with os.fdopen(told, "rb") as pipe:
+        answer = pipe.read()
+    if answer == _READY:
+        return 0
+    os.waitpid(pid, 0)
+    sys.stderr.write(answer.decode("utf-8", "replace") or f"the runner died at its start; see {attempt.runner_log}\n")
+    return 1
+
+
+def _be_the_runner(attempt: AttemptDirectory, tell: int) -> None:
+    """Never returns."""
+    status = 1
+    try:
+        os.setsid()
+        _redirect(attempt)
+        runner = _prepare(attempt)
+        os.write(tell, _READY)
+        os.close(tell)
+        tell = -1
+        runner.run()
+        status = 0
+    except BaseException as error:  # noqa: BLE001 - the outer edge of the process
+        traceback.print_exc()
+        if tell >= 0:
+            os.write(tell, f"{type(error).__name__}: {error}\n".encode())
+    finally:
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def _prepare(attempt: AttemptDirectory) -> Runner:
+    lock = FileLock(attempt.lock)
+    lock.acquire()
+    launch = read_versioned(attempt.launch, PROTOCOL_VERSION)  # under the lock: a daemon that gave this start up removed it
+    if attempt.events.is_dir() and any(attempt.events.iterdir()):
+        raise RuntimeError(f"{attempt.path} has been run already; a new try is a new attempt")
+    identity = ProcessIdentity.of(os.getpid()).to_json()
+    record = {"v": PROTOCOL_VERSION, "nonce": os.urandom(8).hex(), "runner": identity}
+    replace_json(attempt.runner, record)
+    keeper = JournalKeeper(attempt.events, open_fifo(attempt.wake_pipe))
+    keeper.append({
+        "type": "runner.started", "run_id": launch["run_id"], "attempt": launch["attempt"], "version": __version__,
+        "protocol": PROTOCOL_VERSION, "runner": identity,
+    })  # fmt: skip
+    return Runner(attempt, launch, keeper, record, lock)
+
+
+def _redirect(attempt: AttemptDirectory) -> None:
+    """stdin from /dev/null, stdout and stderr into runner.log: the starter's own may close at any moment."""
+    null = os.open(os.devnull, os.O_RDWR)
+    try:
+        log = os.open(attempt.runner_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    except OSError:
+        log = null
+    for source, target in ((null, 0), (log, 1), (log, 2)):
+        os.dup2(source, target)
+    os.chdir("/")
