@@ -1,0 +1,232 @@
+"""The daemon's settings: the fields, their defaults and what they allow. How sources are read is `daemon/settings_sources.py`.
+
+pydantic-settings is not used: it cannot say which source a wrong value came from, and it passes over unknown variables.
+"""
+
+import ipaddress
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+
+from daemon import settings_sources
+from daemon.errors import InvalidError
+
+__all__ = ["Backend", "Settings", "SettingsError", "is_loopback", "load_settings"]
+
+Backend = Literal["builtin", "onetrainer"]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach *host* (a name or an address)."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _surroundings(info: ValidationInfo) -> tuple[Path, Mapping[str, str]]:
+    """The working directory and the environment that relative paths, `~` and the state folder follow."""
+    context = info.context or {}
+    return context.get("cwd", Path.cwd()), context.get("environ", os.environ)
+
+
+def _absolute(text: object, info: ValidationInfo) -> Path:
+    cwd, environ = _surroundings(info)
+    if not isinstance(text, str | Path) or "\0" in str(text):
+        raise ValueError("should be a path")
+    path = Path(text)
+    if path.parts[:1] == ("~",):
+        path = Path(environ.get("HOME") or Path.home()).joinpath(*path.parts[1:])
+    return Path(os.path.normpath(cwd / path.expanduser()))
+
+
+def _empty_is_none(value: object) -> object:
+    return None if value == "" else value
+
+
+def _no_bool(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("should be a number")
+    return value
+
+
+def _host(value: str) -> str:
+    try:
+        return str(ipaddress.ip_address(value))
+    except ValueError:
+        if not re.fullmatch(r"(?!-)[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*", value):
+            raise ValueError("should be an address or a host name, without a port and without brackets") from None
+        return value.lower()
+
+
+def _allowed_host(value: str) -> str:
+    if not re.fullmatch(r"(\[[0-9a-f:.]+\]|[a-z0-9-]+(\.[a-z0-9-]+)*)(:\d{1,5})?", value.lower()):
+        raise ValueError("should be hosts as in a Host header: name, name:port, address, [v6 address]:port")
+    return value.lower()
+
+
+def _origin(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.netloc or value != f"{parts.scheme}://{parts.netloc}":
+        raise ValueError("should be origins: http(s)://host[:port], without a path; '*' and 'null' are not allowed")
+    return value.lower()
+
+
+def _raw(default: object) -> Any:
+    """A default as it would stand in the file; it is validated like any given value."""
+    return Field(default=default)
+
+
+LocalPath = Annotated[Path, BeforeValidator(_absolute)]
+OptionalPath = Annotated[LocalPath | None, BeforeValidator(_empty_is_none)]
+Number = BeforeValidator(_no_bool)
+Seconds = Annotated[float, Number, Field(ge=0, allow_inf_nan=False)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True)
+
+
+class OneTrainer(Section):
+    """Where OneTrainer's checkout is, and its interpreter (None: the one found inside the checkout)."""
+
+    home: OptionalPath = _raw("")
+    python: OptionalPath = _raw("")
+
+
+class Paths(Section):
+    roots: tuple[LocalPath, ...] = _raw(("~", "."))
+
+    @field_validator("roots", mode="before")
+    @classmethod
+    def _not_the_whole_disk(cls, value: object, info: ValidationInfo) -> object:
+        """A service user's home, and its working directory, are often `/`: as "~" and "." they open nothing."""
+        if not isinstance(value, list | tuple):
+            return value
+        return tuple(item for item in value if item not in {"~", "."} or _absolute(item, info) != Path("/"))
+
+
+class Runs(Section):
+    max_concurrent: Annotated[int, Number, Field(ge=1, le=64)] = 1
+
+
+class Stop(Section):
+    grace_s: Seconds = 600.0
+    term_s: Seconds = 60.0
+
+
+class Http(Section):
+    max_body_bytes: Annotated[int, Number, Field(ge=1024, le=1 << 30)] = 8 << 20
+    allowed_hosts: tuple[Annotated[str, AfterValidator(_allowed_host)], ...] = ()
+    allowed_origins: tuple[Annotated[str, AfterValidator(_origin)], ...] = ()
+
+
+class Log(Section):
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value),
+    ] = "info"
+
+
+class Settings(Section):
+    """All settings, checked; paths are absolute, links not resolved."""
+
+    state_dir: LocalPath = _raw("")
+    host: Annotated[str, AfterValidator(_host)] = "127.0.0.1"
+    port: Annotated[int, Number, Field(ge=0, le=65535)] = 8000
+    auth: Literal["token", "none"] = "token"
+    backend: Annotated[Backend | None, BeforeValidator(_empty_is_none)] = _raw("")
+    onetrainer: OneTrainer = _raw({})
+    paths: Paths = _raw({})
+    runs: Runs = _raw({})
+    stop: Stop = _raw({})
+    http: Http = _raw({})
+    log: Log = _raw({})
+
+    @field_validator("state_dir", mode="before")
+    @classmethod
+    def _default_state_dir(cls, value: Any, info: ValidationInfo) -> Any:
+        """systemd.exec(5): $STATE_DIRECTORY may list several, separated by colons; the first is ours."""
+        if value != "":
+            return value
+        environ = _surroundings(info)[1]
+        if given := environ.get("STATE_DIRECTORY", "").split(":")[0]:
+            return given
+        state_home = environ.get("XDG_STATE_HOME", "")
+        return Path(state_home if state_home.startswith("/") else "~/.local/state") / "onetrainerd"
+
+    @property
+    def chosen_backend(self) -> Backend:
+        """The backend asked for, else OneTrainer where a checkout is configured."""
+        return self.backend or ("onetrainer" if self.onetrainer.home else "builtin")
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine can reach the API."""
+        return is_loopback(self.host)
+
+    def client_roots(self) -> tuple[Path, ...]:
+        """The folders inside which clients may name paths: the state folder, OneTrainer's checkout, `paths.roots`."""
+        home = (self.onetrainer.home,) if self.onetrainer.home else ()
+        return (self.state_dir, *home, *self.paths.roots)
+
+
+class SettingsError(InvalidError):
+    """One line for each thing that is wrong: source, key, value, what is allowed."""
+
+    default_code = "bad_settings"
+
+
+def load_settings(flags: Mapping[str, object], environ: Mapping[str, str], cwd: Path) -> Settings:
+    """The settings from *flags* over *environ* over the TOML file (`--config`, ONETRAINERD_CONFIG) over the defaults.
+
+    A flag that is None and a variable that is empty count as not given. Relative paths are relative to *cwd*.
+
+    Raises:
+        SettingsError: with every problem found, one a line.
+    """
+    given, problems = settings_sources.read_all(Settings, flags, environ, cwd)
+    nested = settings_sources.nest({key: item.value for key, item in given.items()})
+    try:
+        settings = Settings.model_validate(nested, context={"cwd": cwd, "environ": environ})
+    except ValidationError as error:
+        for item in error.errors(include_url=False):
+            key = ".".join(str(part) for part in item["loc"][:2])
+            key = key if key in given else str(item["loc"][0])
+            allowed = item["msg"].removeprefix("Value error, ").replace("Input should", "should")
+            problems.append(f"{given[key].source}: {key} = {given[key].value!r} is not allowed: {allowed}")
+        raise SettingsError("\n".join(dict.fromkeys(problems))) from error
+    problems += _contradictions(settings, given)
+    if problems:
+        raise SettingsError("\n".join(problems))
+    return settings
+
+
+def _contradictions(settings: Settings, given: Mapping[str, settings_sources.Given]) -> list[str]:
+    if settings.auth == "none" and not settings.is_local:
+        auth, host = given["auth"].source, given["host"].source
+        line = (
+            f"{auth}: auth = 'none' is not allowed with host = {settings.host!r} ({host}): anyone who reaches this machine could start "
+            "programs on it through a training; use auth = 'token', or host = '127.0.0.1' behind an SSH tunnel"
+        )
+        return [line]
+    if settings.backend == "onetrainer" and settings.onetrainer.home is None:
+        source = given["backend"].source
+        return [f"{source}: backend = 'onetrainer' needs OneTrainer's checkout: set ONETRAINER_HOME, or onetrainer.home in the file"]
+    return []
