@@ -1,0 +1,149 @@
+"""A run's history with the fold carried along: the recent part in memory, the rest on disk, one way to read both."""
+
+import contextlib
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from daemon.runs.fold import Record, fold
+from daemon.runs.spot import Spot
+from daemon.runs.view import RunView
+from daemon.supervisor.merge import MergedReader
+from ipc.journal import JournalWriter
+from ipc.run_directory import RunDirectory
+
+_RECENT = 1024
+_CHECKPOINT_EVERY = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One record, the spot behind it, and the views before and after it."""
+
+    record: Record
+    before: Spot
+    spot: Spot
+    previous: RunView
+    view: RunView
+
+
+class History:
+    """Owned by one task: `advance` and `append` are its alone. `read_from` may be called by any reader on the loop."""
+
+    def __init__(self, directory: RunDirectory, backend: str) -> None:
+        self._directory = directory
+        self._checkpoints: list[tuple[Spot, RunView]] = [(Spot(), RunView(directory.run_id, backend))]
+        self._checkpoints += _load_checkpoints(directory.checkpoints)
+        spot, self.view = self._checkpoints[-1]
+        self._reader = MergedReader(directory, spot)
+        self._recent: deque[Entry] = deque(maxlen=_RECENT)
+        self._since_checkpoint = 0
+        self._writer: JournalWriter | None = None
+
+    @property
+    def spot(self) -> Spot:
+        """The end of what has been taken in."""
+        return self._reader.spot
+
+    def advance(self, limit: int = 4096) -> list[Entry]:
+        """Take in what is new on disk, at most *limit* records; empty at the present end."""
+        entries: list[Entry] = []
+        before = self._reader.spot
+        for record, spot in self._reader.read(limit):
+            after = fold(self.view, record)
+            entries.append(Entry(record, before, spot, self.view, after))
+            before, self.view = spot, after
+        self._recent.extend(entries)
+        self._since_checkpoint += len(entries)
+        if self._since_checkpoint >= _CHECKPOINT_EVERY:
+            self.checkpoint()
+        return entries
+
+    def append(self, kind: str, fields: Record) -> None:
+        """Journal a record of the daemon's own, behind what has been taken in; `advance` gives it back. Synced before it returns.
+
+        Raises:
+            OSError: no room; nothing was written.
+        """
+        if self._writer is None:
+            self._writer = JournalWriter(self._directory.daemon)
+        self._writer.append({"type": kind, "after": [self.spot.attempt, self.spot.seq], **fields})
+        self._writer.sync()
+
+    def read_from(self, spot: Spot, limit: int = 512) -> list[Entry]:
+        """The entries behind *spot*, at most *limit*, never beyond what `advance` has taken in: the order is fixed only up to there."""
+        if self._recent and spot >= self._recent[0].before:
+            return self._recent_behind(spot)[:limit]
+        return list(_replay(self._directory, self._checkpoint_before(spot), spot, self.spot, limit))
+
+    def take_damage(self) -> list[Record]:
+        """As `MergedReader.take_damage`."""
+        return self._reader.take_damage()
+
+    def checkpoint(self) -> None:
+        """Note the view, so that the next daemon need not fold from the start. Only a short cut: failing to write it is no loss."""
+        self._since_checkpoint = 0
+        if self._checkpoints[-1][0] == self.spot:
+            return
+        self._checkpoints.append((self.spot, self.view))
+        with contextlib.suppress(OSError), self._directory.checkpoints.open("ab") as file:
+            file.write(orjson.dumps([self.spot, self.view.to_json()]) + b"\n")
+
+    def close(self) -> None:
+        """Give back descriptors and memory. What is asked afterwards is read from disk; `append` and `advance` open it again."""
+        self.checkpoint()
+        self._recent.clear()
+        self._reader.close()
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def _recent_behind(self, spot: Spot) -> list[Entry]:
+        """From the end, since nearly every reader is near it."""
+        fresh: list[Entry] = []
+        for entry in reversed(self._recent):
+            if entry.spot <= spot:
+                break
+            fresh.append(entry)
+        fresh.reverse()
+        return fresh
+
+    def _checkpoint_before(self, spot: Spot) -> tuple[Spot, RunView]:
+        return next((item for item in reversed(self._checkpoints) if item[0] <= spot), self._checkpoints[0])
+
+
+def _replay(directory: RunDirectory, checkpoint: tuple[Spot, RunView], start: Spot, end: Spot, limit: int) -> Iterator[Entry]:
+    """Fold from *checkpoint* to *start* in silence, then give the entries up to *end*."""
+    before, view = checkpoint
+    reader = MergedReader(directory, before)
+    given = 0
+    try:
+        while given < limit and before < end and (records := reader.read(512)):
+            for record, spot in records:
+                if spot > end or given >= limit:
+                    return
+                after = fold(view, record)
+                if spot > start:
+                    yield Entry(record, before, spot, view, after)
+                    given += 1
+                before, view = spot, after
+    finally:
+        reader.close()
+
+
+def _load_checkpoints(path: Path) -> list[tuple[Spot, RunView]]:
+    """The checkpoints that can be read; the file is derived, so whatever is odd in it is left out."""
+    found: list[tuple[Spot, RunView]] = []
+    try:
+        lines = path.read_bytes().split(b"\n")[:-1]
+    except OSError:
+        return found
+    for line in lines:
+        with contextlib.suppress(ValueError, TypeError, KeyError):
+            item: list[Any] = orjson.loads(line)
+            found.append((Spot(*item[0]), RunView.from_json(item[1])))
+    return found

@@ -1,0 +1,222 @@
+"""One run, live: its history taken in as it grows, its commands sent, the end of its processes noticed. One task owns it."""
+
+import asyncio
+import contextlib
+import logging
+import shutil
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from daemon.errors import ConflictError, DaemonError, UnavailableError
+from daemon.runs.fold import Record
+from daemon.runs.states import ENDED, LIVE, RunState
+from daemon.runs.view import RunView
+from daemon.supervisor.adoption import Condition, examine, give_up_start, identities
+from daemon.supervisor.commands import CommandDesk
+from daemon.supervisor.history import Entry, History
+from daemon.supervisor.hub import Bell
+from daemon.supervisor.launcher import Launcher
+from daemon.supervisor.orphans import orphan_report
+from daemon.supervisor.sightings import Sightings
+from daemon.supervisor.store import StoredRun
+from daemon.supervisor.watch import wait_gone, wakes
+from ipc.atomic import replace_json
+from ipc.process import ProcessIdentity
+from ipc.run_directory import AttemptDirectory
+
+_LOG = logging.getLogger(__name__)
+_LOOK_S = 5.0
+_BATCH = 512
+
+
+class LiveRun:
+    """A run, and while it lives its processes. `reserve` and `launch`, or `adopt`, come first, then `hold` until the attempt is over."""
+
+    def __init__(self, stored: StoredRun, bell: Bell, sightings: Sightings) -> None:
+        self.stored = stored
+        self.history = History(stored.directory, stored.backend)
+        self._bell = bell
+        self._sightings = sightings
+        self._woken = asyncio.Event()
+        self._desk: CommandDesk | None = None
+        self.orphan: ProcessIdentity | None = None
+        while self.history.advance():
+            pass
+        if self.view.state in ENDED:
+            self.history.close()
+
+    @property
+    def run_id(self) -> str:
+        return self.stored.directory.run_id
+
+    @property
+    def view(self) -> RunView:
+        return self.history.view
+
+    @property
+    def occupies_a_place(self) -> bool:
+        """Whether another run must wait for this one: it lives, or the trainer of its dead runner does."""
+        return self.view.state in LIVE or self.orphan is not None
+
+    @property
+    def _attempt(self) -> AttemptDirectory:
+        return self.stored.directory.attempt(self.view.attempt)
+
+    # Beginning.
+
+    def reserve(self, continue_from: str | None) -> None:
+        """Take the place: the next attempt is `starting`, on disk and for everybody who asks, before anything runs.
+
+        Raises:
+            UnavailableError: it could not be put on disk; the run is as it was.
+        """
+        try:
+            self.history.append("run.starting", {"attempt": self.view.attempt + 1, "continue_from": continue_from})
+        except OSError as error:
+            raise UnavailableError(f"the start could not be recorded: {error}", code="disk") from error
+        self.take_in()
+
+    async def launch(self, launcher: Launcher, launch: Callable[[AttemptDirectory, str | None], Record]) -> None:
+        """Start the runner of the reserved attempt; *launch* makes its launch.json.
+
+        Raises:
+            DaemonError: no runner came up; the run has failed, and its history says why.
+        """
+        attempt = self._attempt
+        try:
+            attempt.create()
+            replace_json(attempt.launch, launch(attempt, self.view.continued_from), mode=0o600)
+            await launcher.launch(attempt)
+        except (OSError, DaemonError) as error:
+            give_up_start(attempt)
+            self.record("run.start_failed", {"attempt": attempt.number, "message": str(error)})
+            self._rest()
+            if isinstance(error, DaemonError):
+                raise
+            raise UnavailableError(f"the run could not be started: {error}", code="start_failed") from error
+        self._desk = CommandDesk(attempt)
+        self.take_in()
+
+    def adopt(self) -> bool:
+        """Take over what an earlier daemon left; whether there is something to `hold`. Nothing is signalled or deleted."""
+        if self.view.state is RunState.LOST:
+            self.orphan = examine(self._attempt).trainer
+            return self.orphan is not None
+        if self.view.state not in LIVE:
+            return False
+        finding = examine(self._attempt)
+        if finding.condition is Condition.NEVER_STARTED and give_up_start(self._attempt):
+            self.record("run.requeued", {"attempt": self.view.attempt, "message": "the daemon ended while it was starting this run"})
+            return False
+        self._desk = CommandDesk(self._attempt)
+        if finding.condition is Condition.RUNNING:
+            self.record("run.adopted", {"attempt": self.view.attempt})
+        return True
+
+    # Holding.
+
+    async def hold(self) -> None:
+        """Take in the attempt's events until its runner is gone and its end is on record."""
+        runner, _ = identities(self._attempt)
+        async with wakes(self._attempt.wake_pipe, self._woken.set):
+            gone = asyncio.create_task(wait_gone(runner, self._attempt.lock), name=f"runner of {self.run_id}")
+            try:
+                while not gone.done():
+                    await self._take_in_all()
+                    woken = asyncio.create_task(self._woken.wait())
+                    await asyncio.wait({gone, woken}, timeout=_LOOK_S, return_when=asyncio.FIRST_COMPLETED)
+                    woken.cancel()
+                    self._woken.clear()
+            finally:
+                gone.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await gone
+        await self._take_in_all()
+        self._record_end()
+        await self._see_orphan_off()
+        await self._sightings.finish(self)
+        self._rest()
+
+    async def _take_in_all(self) -> None:
+        while self.take_in():
+            await asyncio.sleep(0)  # noqa: ASYNC110 - not a wait: a long backlog must not hold up the loop
+
+    def take_in(self) -> list[Entry]:
+        """Take in what is new in the journals, a batch at most, and tell everybody."""
+        entries = self.history.advance(_BATCH)
+        for entry in entries:
+            kind = entry.record.get("type", "")
+            if kind.startswith("command.") and self._desk is not None:
+                self._desk.hear(entry.record)
+            elif kind in ("sample", "trainer.ready"):
+                self._sightings.hear(self, entry.record)
+        for damage in self.history.take_damage():
+            _LOG.error("run %s: its journal is damaged: %s", self.run_id, damage)
+        if entries:
+            self._bell.ring()
+        return entries
+
+    def record(self, kind: str, fields: Record) -> None:
+        """Put a record of the daemon's own into the history. A full disk is told in the log: the runner's journal has what matters."""
+        try:
+            self.history.append(kind, fields)
+        except OSError as error:
+            _LOG.error("run %s: %s could not be recorded: %s", self.run_id, kind, error)
+            return
+        while self.take_in():
+            pass
+
+    def _record_end(self) -> None:
+        """The runner is gone. If its last event does not say how it ended, its exit record does, or nobody knows."""
+        if self.view.state not in LIVE:
+            return
+        finding = examine(self._attempt)
+        if finding.exit is not None:
+            self.record("run.ended", {"attempt": self.view.attempt, "exit": finding.exit.to_json()})
+            return
+        self.orphan = finding.trainer
+        self.record("run.lost", {
+            "attempt": self.view.attempt, "trainer_alive": finding.trainer is not None,
+            "message": "the runner died without an exit record"
+            + ("; its trainer still lives, backs up, saves and ends by itself" if finding.trainer else ", and so did its trainer"),
+        })  # fmt: skip
+
+    async def _see_orphan_off(self) -> None:
+        """The trainer of a dead runner backs up, saves and ends by itself; until then it has its place, and its GPU."""
+        if self.view.state is not RunState.LOST:
+            return
+        await wait_gone(self.orphan)
+        self.orphan = None
+        report = orphan_report(self._attempt)
+        if report is not None:
+            self.record("run.orphan_ended", {"attempt": self.view.attempt, **report})
+
+    def _rest(self) -> None:
+        """Nothing more will come by itself: give back what an ended run needs no more."""
+        self._desk = None
+        if self.view.state in ENDED:
+            shutil.rmtree(self.stored.directory.secrets, ignore_errors=True)
+            shutil.rmtree(self.stored.directory.tmp, ignore_errors=True)
+        self.history.close()
+
+    def close(self) -> None:
+        self.history.close()
+
+    # Orders.
+
+    async def send(self, name: str, args: Mapping[str, Any] | None = None, settle_s: float = 0.5) -> Record | None:
+        """Send a command to the trainer, as `CommandDesk.send`.
+
+        Raises:
+            ConflictError: there is no trainer to hear it (code `not_running`), or it is being stopped (code `stopping`).
+        """
+        if self._desk is None or self.view.state not in LIVE:
+            raise ConflictError(f"run {self.run_id} is {self.view.state}; {name!r} needs a run that is at work", code="not_running")
+        if self.view.state is RunState.STOPPING and name != "stop":
+            raise ConflictError(f"run {self.run_id} is stopping; {name!r} comes too late", code="stopping")
+        return await self._desk.send(name, args or {}, settle_s)
+
+    def cancel(self) -> None:
+        """Stop a run that no trainer works on: queued, released or waiting for its restart."""
+        self.record("run.cancelled", {})
+        self._rest()

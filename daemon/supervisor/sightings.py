@@ -1,0 +1,134 @@
+"""Samples of live runs: seen on disk, joined with what the trainer tells of them, and put into the run's history once each."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from daemon.runs.fold import Record
+from daemon.runs.view import RunView
+from daemon.samples.index import SampleIndex
+from daemon.samples.names import SampleInfo, describe
+from daemon.samples.watch import SampleWatch
+from ipc.journal import JournalReader
+from ipc.run_directory import RunDirectory
+
+_LOG = logging.getLogger(__name__)
+_TOLD_WITHIN_S = 1.0
+
+
+class SampledRun(Protocol):
+    """What is needed of a run here."""
+
+    @property
+    def run_id(self) -> str: ...
+    @property
+    def view(self) -> RunView: ...
+    def record(self, kind: str, fields: Record) -> None: ...
+
+
+@dataclass
+class _Folder:
+    """The samples folder of one live run."""
+
+    run: SampledRun
+    index: SampleIndex
+    announced: set[str] = field(default_factory=set)
+    told: dict[str, Record] = field(default_factory=dict)
+    waiting: dict[str, SampleInfo] = field(default_factory=dict)
+
+
+class Sightings:
+    """One watcher for all live runs. A file is announced when it is whole; the trainer's own word on it is waited for, a second at most."""
+
+    def __init__(self) -> None:
+        self._folders: dict[str, _Folder] = {}
+        self._watch = SampleWatch(self._look)
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        async with self._watch:
+            yield
+
+    def newest(self, run_id: str, limit: int) -> list[SampleInfo] | None:
+        """The newest samples in the folder of a live run; None when the run is not watched."""
+        folder = self._folders.get(run_id)
+        return folder.index.newest(limit) if folder else None
+
+    def open(self, run: SampledRun, directory: RunDirectory) -> None:
+        """Begin with what the run's history has announced already: nothing is announced twice."""
+        samples_dir = run.view.samples_dir
+        if samples_dir is None or run.run_id in self._folders:
+            return
+        folder = _Folder(run, SampleIndex(Path(samples_dir)), _announced(directory))
+        self._folders[run.run_id] = folder
+        self._watch.add(run.run_id, Path(samples_dir))
+
+    def hear(self, run: SampledRun, record: Record) -> None:
+        """A `sample` event: the trainer has written a file and says what it is."""
+        folder = self._folders.get(run.run_id)
+        path = record.get("path")
+        if folder is None or not isinstance(path, str):
+            return
+        folder.told[path] = record
+        if path in folder.waiting:
+            self._announce(folder, folder.waiting.pop(path))
+        else:
+            self._watch.nudge(run.run_id)
+
+    async def finish(self, run: SampledRun) -> None:
+        """The run has ended: look once more, announce what is whole, and stop watching."""
+        folder = self._folders.get(run.run_id)
+        if folder is None:
+            return
+        await self._look(run.run_id)
+        self._announce_waiting(folder)
+        self._watch.remove(run.run_id)
+        del self._folders[run.run_id]
+
+    async def _look(self, key: str) -> None:
+        folder = self._folders.get(key)
+        if folder is None:
+            return
+        fresh = await asyncio.to_thread(folder.index.reconcile)
+        for info in fresh:
+            if info.path in folder.announced:
+                continue
+            if info.path in folder.told:
+                self._announce(folder, info)
+            elif Path(info.path).stat().st_mtime >= folder.run.view.created - 2.0:
+                folder.waiting[info.path] = info
+                asyncio.get_running_loop().call_later(_TOLD_WITHIN_S, self._announce_late, folder, info.path)
+
+    def _announce_late(self, folder: _Folder, path: str) -> None:
+        if path in folder.waiting:
+            self._announce(folder, folder.waiting.pop(path))
+
+    def _announce_waiting(self, folder: _Folder) -> None:
+        for path in list(folder.waiting):
+            self._announce_late(folder, path)
+
+    def _announce(self, folder: _Folder, info: SampleInfo) -> None:
+        folder.announced.add(info.path)
+        told = folder.told.pop(info.path, None)
+        if told is not None:
+            path = Path(info.path)
+            with contextlib.suppress(OSError):
+                info = describe(path, folder.index.samples_dir, path.stat(), told)
+        folder.run.record("sample.found", {"sample": asdict(info)})
+
+
+def _announced(directory: RunDirectory) -> set[str]:
+    reader = JournalReader(directory.daemon)
+    found: set[str] = set()
+    try:
+        while records := reader.read():
+            found.update(record["sample"]["path"] for record in records if record.get("type") == "sample.found")
+    finally:
+        reader.close()
+    return found
+
+

@@ -1,0 +1,108 @@
+"""The run directories: making a new one, all at once, and finding those that are there."""
+
+import logging
+import re
+import secrets
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from daemon.runs.fold import Record
+from ipc import PROTOCOL_VERSION
+from ipc.atomic import read_versioned, replace_file, replace_json, sync_folder
+from ipc.errors import IpcError
+from ipc.journal import JournalWriter
+from ipc.run_directory import RUN_ID, RunDirectory
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """What is asked for: the effective config, checked already; *continue_from* a backup to begin at."""
+
+    backend: str
+    config: Mapping[str, Any]
+    config_path: str | None = None
+    name: str | None = None
+    secrets: Mapping[str, Any] | None = None
+    continue_from: str | None = None
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A run on disk, and what its run.json says."""
+
+    directory: RunDirectory
+    meta: Record
+
+    @property
+    def backend(self) -> str:
+        return str(self.meta["backend"])
+
+
+class RunStore:
+    """`runs/` of a state directory. Not for two daemons at once: the state directory's lock is held."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self._folder = state_dir / "runs"
+        self._counter = state_dir / "next_run"
+        self._folder.mkdir(parents=True, exist_ok=True)
+
+    def create(self, spec: RunSpec, now: float) -> StoredRun:
+        """A new run, queued: whole on disk under its name, or not there at all.
+
+        Raises:
+            OSError: no room or no right; nothing is left behind.
+        """
+        number = self._next_number()
+        run_id = f"{number:06d}-{secrets.token_hex(2)}"
+        draft = RunDirectory(self._folder / f".new-{run_id}")
+        meta = {
+            "v": PROTOCOL_VERSION, "id": run_id, "number": number, "created": now, "backend": spec.backend, "launcher": "direct",
+            "name": spec.name, "config_path": spec.config_path, "continue_from": spec.continue_from,
+        }  # fmt: skip
+        try:
+            draft.path.mkdir()
+            draft.tmp.mkdir()
+            replace_json(draft.run, meta)
+            replace_json(draft.config, dict(spec.config))
+            if spec.secrets:
+                draft.secrets.mkdir(mode=0o700)
+                replace_json(draft.secrets / "secrets.json", dict(spec.secrets), mode=0o600)
+            journal = JournalWriter(draft.daemon)
+            journal.append({"type": "run.queued", "after": [0, 0], "backend": spec.backend})
+            journal.sync()
+            journal.close()
+            directory = RunDirectory(self._folder / run_id)
+            draft.path.rename(directory.path)
+        except OSError:
+            shutil.rmtree(draft.path, ignore_errors=True)
+            raise
+        sync_folder(self._folder)
+        return StoredRun(directory, meta)
+
+    def all(self) -> list[StoredRun]:
+        """The runs there are, oldest first. One that cannot be read is told in the log and left alone."""
+        for leftover in self._folder.glob(".new-*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        found: list[StoredRun] = []
+        for path in sorted(self._folder.iterdir()):
+            if not RUN_ID.fullmatch(path.name):
+                continue
+            directory = RunDirectory(path)
+            try:
+                found.append(StoredRun(directory, read_versioned(directory.run, PROTOCOL_VERSION)))
+            except (OSError, IpcError) as error:
+                _LOG.error("run %s is left alone, since its run.json cannot be read: %s", path.name, error)
+        return found
+
+    def _next_number(self) -> int:
+        """Numbers are never used twice, also when runs were removed: ids sort by creation, and cursors build on it."""
+        noted = int(self._counter.read_text()) if self._counter.exists() else 1
+        present = [int(path.name[:6]) for path in self._folder.iterdir() if re.match(r"[0-9]{6}-", path.name)]
+        number = max([noted, *(taken + 1 for taken in present)])
+        replace_file(self._counter, f"{number + 1}\n".encode())
+        return number

@@ -1,0 +1,210 @@
+"""All runs of this daemon: adopted, queued, started one after the other, held to their end. Knows nothing of HTTP."""
+
+import asyncio
+import contextlib
+import functools
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from daemon.errors import ConflictError, DaemonError, NotFoundError, UnavailableError
+from daemon.runs.fold import Record
+from daemon.runs.states import ENDED, RunState
+from daemon.runs.view import RunView
+from daemon.supervisor.hub import Bell
+from daemon.supervisor.launcher import Launcher
+from daemon.supervisor.live import LiveRun
+from daemon.supervisor.packing import remove_unused
+from daemon.supervisor.plan import StopPeriods, Trainer, launch_file
+from daemon.supervisor.sightings import Sightings
+from daemon.supervisor.store import RunSpec, RunStore, StoredRun
+from ipc.run_directory import AttemptDirectory
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How many runs at once, and how long a stop may take."""
+
+    max_concurrent_runs: int
+    stop: StopPeriods
+
+
+class Supervisor:
+    """Use it as `async with supervisor.running():`. Leaving it leaves every runner at its work."""
+
+    def __init__(
+        self,
+        store: RunStore,
+        launcher: Launcher,
+        archive: Path,
+        trainers: dict[str, Callable[[], Trainer]],
+        policy: Policy,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """*trainers* says per backend how its trainer is started, and raises a DaemonError where it cannot be."""
+        self.bell = Bell()
+        self.sightings = Sightings()
+        self.current: LiveRun | None = None
+        self._store = store
+        self._launcher = launcher
+        self._archive = archive
+        self._trainers = trainers
+        self._policy = policy
+        self._clock = clock
+        self._runs: dict[str, LiveRun] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_leaving = False
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Adopt what is there, hold it, and let go of it at the end."""
+        async with self.sightings.running():
+            self._adopt_all()
+            self._fill_places()
+            try:
+                yield
+            finally:
+                self._is_leaving = True
+                for task in self._tasks:
+                    task.cancel()
+                await asyncio.gather(*self._tasks, return_exceptions=True)
+                for run in self._runs.values():
+                    run.close()
+
+    # Looking.
+
+    def views(self) -> list[RunView]:
+        """All runs, newest first."""
+        return [run.view for run in reversed(self._runs.values())]
+
+    def run(self, run_id: str) -> LiveRun:
+        """Raises NotFoundError (code `no_run`)."""
+        found = self._runs.get(run_id)
+        if found is None:
+            raise NotFoundError(f"no run has the id {run_id!r}; GET /runs lists them", code="no_run", run_id=run_id)
+        return found
+
+    def run_ids_after(self, run_id: str) -> list[str]:
+        """The ids of the runs created after *run_id*, oldest first."""
+        return [other for other in self._runs if other > run_id]
+
+    def working(self) -> LiveRun:
+        """The run that `/training/*` speaks to. Raises ConflictError (code `no_run`) when nothing runs."""
+        if self.current is None or not self.current.view.is_live:
+            raise ConflictError("no training is running; POST /training/start begins one", code="no_run")
+        return self.current
+
+    # Asking.
+
+    async def start_now(self, spec: RunSpec) -> LiveRun:
+        """Start a run at once.
+
+        Raises:
+            ConflictError: every place is taken (code `run_active`). Of two calls at the same moment exactly one wins.
+            UnavailableError: the run could not be created or started.
+        """
+        busy = [run for run in self._runs.values() if run.occupies_a_place]
+        if len(busy) >= self._policy.max_concurrent_runs:
+            first = busy[0]
+            what = "has lost its runner, and its trainer still lives" if first.orphan else f"is {first.view.state}"
+            raise ConflictError(
+                f"run {first.run_id} {what}; stop it first, or queue this one with POST /runs", code="run_active", run_id=first.run_id
+            )
+        run = self._create(spec)
+        await self._begin(run)
+        return run
+
+    def submit(self, spec: RunSpec) -> LiveRun:
+        """Queue a run; it starts when there is a place. Raises UnavailableError when it cannot be put on disk."""
+        run = self._create(spec)
+        self.bell.ring()
+        self._fill_places()
+        return run
+
+    def cancel(self, run: LiveRun) -> None:
+        """Take a queued or released run out. Raises ConflictError when it has ended already."""
+        if run.view.state in ENDED:
+            raise ConflictError(f"run {run.run_id} has ended already: {run.view.state}", code="ended", run_id=run.run_id)
+        run.cancel()
+
+    async def resume_released(self, run: LiveRun) -> None:
+        """Go on with a released run, from the backup that its release made. Raises as `start_now`."""
+        if any(other.occupies_a_place for other in self._runs.values() if other is not run):
+            raise ConflictError("another run has the place of this one now; stop it first", code="run_active")
+        await self._begin(run)
+
+    # Doing.
+
+    def _create(self, spec: RunSpec) -> LiveRun:
+        self._trainers[spec.backend]()
+        try:
+            stored = self._store.create(spec, self._clock())
+        except OSError as error:
+            raise UnavailableError(f"the run could not be put on disk: {error}", code="disk") from error
+        return self._open(stored)
+
+    def _open(self, stored: StoredRun) -> LiveRun:
+        run = LiveRun(stored, self.bell, self.sightings)
+        self._runs[run.run_id] = run
+        return run
+
+    async def _begin(self, run: LiveRun) -> None:
+        """Take the place now, before the first await, then start. Shielded: a client that hangs up must not leave a start half done."""
+        await asyncio.shield(self._begin_soon(run))
+
+    async def _start(self, run: LiveRun) -> None:
+        try:
+            await run.launch(self._launcher, functools.partial(self._launch_file, self._trainers[run.stored.backend]()))
+        except DaemonError:
+            self._fill_places()
+            raise
+        self._spawn(self._hold(run), f"run {run.run_id}")
+
+    def _launch_file(self, trainer: Trainer, attempt: AttemptDirectory, continue_from: str | None) -> Record:
+        return launch_file(attempt, trainer, self._archive, self._policy.stop, continue_from)
+
+    async def _hold(self, run: LiveRun) -> None:
+        self.sightings.open(run, run.stored.directory)
+        await run.hold()
+        self._fill_places()
+
+    def _fill_places(self) -> None:
+        """Start queued runs, oldest first, as far as there is room."""
+        taken = sum(run.occupies_a_place for run in self._runs.values())
+        queued = [run for run in self._runs.values() if run.view.state is RunState.QUEUED]
+        for run in queued[: max(0, self._policy.max_concurrent_runs - taken)]:
+            try:
+                self._begin_soon(run)
+            except DaemonError as error:
+                _LOG.error("run %s stays in the queue: %s", run.run_id, error)
+
+    def _begin_soon(self, run: LiveRun) -> asyncio.Task[None]:
+        released = run.view.state is RunState.RELEASED
+        run.reserve(run.view.last_backup if released else run.stored.meta.get("continue_from"))
+        self.current = run
+        return self._spawn(self._start(run), f"start of {run.run_id}")
+
+    def _adopt_all(self) -> None:
+        for stored in self._store.all():
+            run = self._open(stored)
+            if run.adopt():
+                _LOG.info("run %s is adopted: %s", run.run_id, run.view.state)
+                self.current = run
+                self._spawn(self._hold(run), f"run {run.run_id}")
+        if not any(run.occupies_a_place for run in self._runs.values()):
+            remove_unused(self._archive.parent, {self._archive})
+
+    def _spawn(self, work: "asyncio._CoroutineLike[None]", name: str) -> asyncio.Task[None]:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, DaemonError):
+            _LOG.error("%s failed", task.get_name(), exc_info=error)
