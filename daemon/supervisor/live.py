@@ -138,8 +138,8 @@ class LiveRun:
         self._rest()
 
     async def _take_in_all(self) -> None:
-        while self.take_in():
-            await asyncio.sleep(0)  # noqa: ASYNC110 - not a wait: a long backlog must not hold up the loop
+        while self.take_in():  # noqa: ASYNC110 - this is work in portions, not a wait
+            await asyncio.sleep(0)  # a long backlog must not hold up the loop
 
     def take_in(self) -> list[Entry]:
         """Take in what is new in the journals, a batch at most, and tell everybody."""

@@ -158,14 +158,14 @@ class Supervisor:
 
     async def _start(self, run: LiveRun) -> None:
         try:
-            await run.launch(self._launcher, functools.partial(self._launch_file, self._trainers[run.stored.backend]()))
+            await run.launch(self._launcher, functools.partial(self._launch_file, run.stored.backend))
         except DaemonError:
             self._fill_places()
             raise
         self._spawn(self._hold(run), f"run {run.run_id}")
 
-    def _launch_file(self, trainer: Trainer, attempt: AttemptDirectory, continue_from: str | None) -> Record:
-        return launch_file(attempt, trainer, self._archive, self._policy.stop, continue_from)
+    def _launch_file(self, backend: str, attempt: AttemptDirectory, continue_from: str | None) -> Record:
+        return launch_file(attempt, self._trainers[backend](), self._archive, self._policy.stop, continue_from)
 
     async def _hold(self, run: LiveRun) -> None:
         self.sightings.open(run, run.stored.directory)

@@ -20,8 +20,8 @@ async def wait_gone(identity: ProcessIdentity | None, lock: Path | None = None) 
     Where the identity is not known, the file *lock*, which the process holds while it lives, is looked at every second instead.
     """
     if identity is None:
-        while lock is not None and is_locked(lock):
-            await asyncio.sleep(_POLL_S)  # noqa: ASYNC110 - flock has no event to wait for
+        while lock is not None and is_locked(lock):  # noqa: ASYNC110 - flock has no event to wait for
+            await asyncio.sleep(_POLL_S)
         return
     pidfd = identity.open_pidfd()
     if pidfd is None:
