@@ -2,7 +2,7 @@
 
 from trainer_runner.trainer.backend import Backend, ConfigError
 
-NAMES = ("builtin",)
+NAMES = ("builtin", "onetrainer")
 
 
 def load_backend(name: str) -> Backend:
@@ -12,5 +12,9 @@ def load_backend(name: str) -> Backend:
             from trainer_runner.backends.builtin import BuiltinBackend  # noqa: PLC0415 - imports torch
 
             return BuiltinBackend()
+        case "onetrainer":
+            from trainer_runner.backends.onetrainer import OneTrainerBackend  # noqa: PLC0415 - only where it is asked for
+
+            return OneTrainerBackend()
         case _:
             raise ConfigError(f"no backend is called {name!r}; there are: {', '.join(NAMES)}")
