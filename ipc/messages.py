@@ -32,8 +32,12 @@ class Command(NamedTuple):
 
 
 def encode(value: Mapping[str, Any]) -> bytes:
-    """*value* as one JSON line. Raises ValueError on a number that is not finite: see `number_to_json`."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode("utf-8", "surrogatepass") + b"\n"
+    """*value* as one JSON line; a lone surrogate, which UTF-8 does not have, becomes "?".
+
+    Raises:
+        ValueError: a number in it is not finite: see `number_to_json`.
+    """
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode("utf-8", "replace") + b"\n"
 
 
 def number_to_json(value: float) -> "float | str":

@@ -44,6 +44,8 @@ class Runner:
         self._console = Console(attempt.console, launch["console"]["max_bytes"])
         self._ladder = StopLadder()
         self._selector = selectors.DefaultSelector()
+        # Open before anybody is told that we are here: what is written into a FIFO that nobody holds open is lost.
+        self._control_fd = open_fifo(attempt.control_pipe)
         self._control = LineBuffer(4096)
         self._events = LineBuffer(EVENT_LINE_BYTES)
         self._backlog = bytearray()
@@ -68,8 +70,7 @@ class Runner:
             self._write_end(Evidence(status=None, spawn_error=f"{error.strerror}: {error.filename}"))
             return
         self._record_trainer()
-        control = open_fifo(self._attempt.control_pipe)
-        self._watch(control, self._read_control)
+        self._watch(self._control_fd, self._read_control)
         self._watch(self._trainer.events, self._read_events)
         self._watch(self._trainer.console, self._read_console)
         while not child.has_exited(self._trainer.pid):
