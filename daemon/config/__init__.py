@@ -1,0 +1,1 @@
+"""Presets, the current config, and whether a config is valid. Knows nothing of HTTP or of runs."""

@@ -1,0 +1,97 @@
+"""Find the presets in a folder, nested folders included, and say of each file what a list shows."""
+
+import os
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from daemon.config.loading import read_bounded
+from daemon.config.preset_names import is_name
+from daemon.errors import DaemonError
+from daemon.jsontext import parse_object
+
+MAX_FILES = 10_000
+MAX_DEPTH = 8
+MAX_ENTRIES = 200_000
+"""Entries looked at: a client may name a home folder."""
+READ_BUDGET_BYTES = 32 << 20
+"""Beyond it files are listed unread: without description, and without `error`."""
+
+Source = Literal["user", "builtin", "onetrainer", "folder"]
+
+
+@dataclass(frozen=True, slots=True)
+class PresetInfo:
+    """A preset in a list."""
+
+    name: str
+    path: str
+    source: Source
+    group: str | None
+    """The folders between the one that was searched and the file: OneTrainer groups its presets by model."""
+    description: str | None
+    last_modified: str | None
+    """ISO 8601, UTC."""
+    error: str | None
+    """Why its JSON cannot be read."""
+
+
+def find_files(folder: Path) -> Iterator[tuple[str, Path]]:
+    """(name, path) of the presets in *folder*, sorted within each folder. Follows no links; at most MAX_FILES, MAX_DEPTH levels down.
+
+    A folder that is missing, or may not be read, holds none.
+    """
+    found = seen = 0
+    for place, folders, files in os.walk(folder, followlinks=False):
+        seen += len(folders) + len(files)
+        below = Path(place).relative_to(folder)
+        folders[:] = sorted(name for name in folders if not name.startswith(".")) if len(below.parts) < MAX_DEPTH else []
+        for file in sorted(files):
+            name = unicodedata.normalize("NFC", file.removesuffix(".json"))
+            path = Path(place, file)
+            if file.endswith(".json") and is_name(name) and _is_text(place) and not path.is_symlink():
+                yield name, path
+                found += 1
+                if found == MAX_FILES:
+                    return
+        if seen > MAX_ENTRIES:
+            return
+
+
+def describe(found: Sequence[tuple[str, Path]], folder: Path, source: Source, budget: int = READ_BUDGET_BYTES) -> Iterator[PresetInfo]:
+    """What a list shows of each. Reads up to *budget* bytes of JSON; a file that is gone meanwhile is left out."""
+    for name, path in found:
+        try:
+            status = path.stat(follow_symlinks=False)
+        except OSError:
+            continue
+        description = error = None
+        if status.st_size <= budget:
+            budget -= status.st_size
+            description, error = _look_into(path)
+        group = path.parent.relative_to(folder).as_posix()
+        yield PresetInfo(
+            name=name, path=str(path), source=source, group=None if group == "." else group, description=description,
+            last_modified=datetime.fromtimestamp(status.st_mtime, UTC).isoformat(timespec="seconds"), error=error,
+        )  # fmt: skip
+
+
+def _look_into(path: Path) -> tuple[str | None, str | None]:
+    try:
+        config = parse_object(read_bounded(path), path.name)
+    except DaemonError as error:
+        return None, error.message
+    description = config.get("__description", config.get("description"))
+    return (description[:1000], None) if isinstance(description, str) else (None, None)
+
+
+def _is_text(place: str) -> bool:
+    """A name on Linux is bytes; one that is not UTF-8 could not be told in JSON."""
+    try:
+        place.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
