@@ -91,7 +91,7 @@ class History:
             return
         self._checkpoints.append((self.spot, self.view))
         with contextlib.suppress(OSError), self._directory.checkpoints.open("ab") as file:
-            file.write(orjson.dumps([self.spot, self.view.to_json()]) + b"\n")
+            file.write(orjson.dumps([list(self.spot), self.view.to_json()]) + b"\n")
 
     def close(self) -> None:
         """Give back descriptors and memory. What is asked afterwards is read from disk; `append` and `advance` open it again."""

@@ -4,14 +4,14 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from daemon.runs.fold import Record
 from daemon.runs.view import RunView
 from daemon.samples.index import SampleIndex
-from daemon.samples.names import SampleInfo, describe
+from daemon.samples.names import SampleInfo, describe, moment_us
 from daemon.samples.watch import SampleWatch
 from ipc.journal import JournalReader
 from ipc.run_directory import RunDirectory
@@ -37,7 +37,7 @@ class _Folder:
     run: SampledRun
     index: SampleIndex
     announced: set[str] = field(default_factory=set)
-    told: dict[str, Record] = field(default_factory=dict)
+    told: set[str] = field(default_factory=set)
     waiting: dict[str, SampleInfo] = field(default_factory=dict)
 
 
@@ -73,20 +73,22 @@ class Sightings:
         path = record.get("path")
         if folder is None or not isinstance(path, str):
             return
-        folder.told[path] = record
+        folder.told.add(path)
+        folder.index.tell(path, record)
         if path in folder.waiting:
-            self._announce(folder, folder.waiting.pop(path))
+            self._announce(folder, folder.waiting.pop(path), record)
         else:
-            self._watch.nudge(run.run_id)
+            self._watch.touch(run.run_id)
 
     async def finish(self, run: SampledRun) -> None:
         """The run has ended: look once more, announce what is whole, and stop watching."""
         folder = self._folders.get(run.run_id)
         if folder is None:
             return
+        await self._watch.remove(run.run_id)
         await self._look(run.run_id)
-        self._announce_waiting(folder)
-        self._watch.remove(run.run_id)
+        for path in list(folder.waiting):
+            self._announce_late(folder, path)
         del self._folders[run.run_id]
 
     async def _look(self, key: str) -> None:
@@ -99,7 +101,7 @@ class Sightings:
                 continue
             if info.path in folder.told:
                 self._announce(folder, info)
-            elif Path(info.path).stat().st_mtime >= folder.run.view.created - 2.0:
+            elif moment_us(info.timestamp) >= (folder.run.view.created - 2.0) * 1e6:
                 folder.waiting[info.path] = info
                 asyncio.get_running_loop().call_later(_TOLD_WITHIN_S, self._announce_late, folder, info.path)
 
@@ -107,18 +109,12 @@ class Sightings:
         if path in folder.waiting:
             self._announce(folder, folder.waiting.pop(path))
 
-    def _announce_waiting(self, folder: _Folder) -> None:
-        for path in list(folder.waiting):
-            self._announce_late(folder, path)
-
-    def _announce(self, folder: _Folder, info: SampleInfo) -> None:
+    def _announce(self, folder: _Folder, info: SampleInfo, told: Record | None = None) -> None:
         folder.announced.add(info.path)
-        told = folder.told.pop(info.path, None)
         if told is not None:
-            path = Path(info.path)
             with contextlib.suppress(OSError):
-                info = describe(path, folder.index.samples_dir, path.stat(), told)
-        folder.run.record("sample.found", {"sample": asdict(info)})
+                info = describe(info.path, folder.index.samples_dir, Path(info.path).stat(), told)
+        folder.run.record("sample.found", {"sample": info.to_json()})
 
 
 def _announced(directory: RunDirectory) -> set[str]:

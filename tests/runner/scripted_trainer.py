@@ -15,6 +15,7 @@ from pathlib import Path
 
 def main() -> None:  # noqa: C901 - a table of actions
     parser = argparse.ArgumentParser()
+    parser.add_argument("role", nargs="?")
     for name in ("--attempt", "--events-fd", "--commands-fd", "--console-fd"):
         parser.add_argument(name)
     options = parser.parse_args()
