@@ -115,8 +115,8 @@ class SampleIndex:
         if not self._is_there:
             return []
         kept = [(folder, list(files.known.items())) for folder, files in list(self._folders.items())]
-        files = ((seen.mtime_us, f"{folder}/{name}", seen) for folder, known in kept for name, seen in known)
-        return [self._describe(path, seen) for _, path, seen in heapq.nlargest(limit, files)]
+        files = ((seen.mtime_us, folder, name, seen) for folder, known in kept for name, seen in known)
+        return [self._describe(f"{folder}/{name}", seen) for _, folder, name, seen in heapq.nlargest(limit, files)]
 
     def __len__(self) -> int:
         return sum(len(folder.known) for folder in list(self._folders.values())) if self._is_there else 0

@@ -14,6 +14,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
@@ -109,6 +110,7 @@ def _read_name(filename: str) -> Told:
     return {"step": int(match[1]), "epoch": int(match[2]), "epoch_step": int(match[3])}
 
 
+@lru_cache(1024)
 def _read_folder(name: str) -> Told:
     if name == "custom":
         return {"kind": "custom"}
