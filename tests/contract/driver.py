@@ -66,11 +66,8 @@ class Attempt:
                 raise AssertionError(f"nothing came in {deadline_s} s:\n{self.story()}")
             _wait_readable(self._wake, 0.2)
 
-    def wait_type(self, kind: str, deadline_s: float = 120, **fields: Any) -> Event:
-        def wanted(event: Event) -> bool:
-            return event["type"] == kind and all(event.get(key) == value for key, value in fields.items())
-
-        return self.wait(wanted, deadline_s)
+    def wait_type(self, event_type: str, deadline_s: float = 120, **fields: Any) -> Event:
+        return self.wait(lambda event: event.items() >= {"type": event_type, **fields}.items(), deadline_s)
 
     def wait_step(self, number: int, deadline_s: float = 180) -> None:
         """Until the training has told a step of at least *number*."""
@@ -92,8 +89,9 @@ class Attempt:
     def signal_trainer(self, number: signal.Signals) -> None:
         os.kill(int(self.wait_type("trainer.spawned")["trainer"]["pid"]), number)
 
-    def of(self, kind: str, **fields: Any) -> list[Event]:
-        return [event for event in self.events if event["type"] == kind and all(event.get(key) == value for key, value in fields.items())]
+    def of(self, event_type: str, **fields: Any) -> list[Event]:
+        """The events of a type with these fields, of those that were read."""
+        return [event for event in self.events if event.items() >= {"type": event_type, **fields}.items()]
 
     @property
     def steps(self) -> list[Event]:
@@ -102,7 +100,7 @@ class Attempt:
     def story(self) -> str:
         console = self.directory.console
         tail = console.read_text(errors="replace")[-4000:] if console.exists() else ""
-        told = [json.dumps({key: value for key, value in event.items() if key not in ("v", "argv")})[:600] for event in self.events[-40:]]
+        told = [json.dumps({**event, "argv": None})[:600] for event in self.events[-40:]]
         return "\n".join([*told, "--- console ---", tail])
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from trainer_runner.backends.onetrainer.checkout import open_checkout
 from trainer_runner.backends.onetrainer.config import load_config
 from trainer_runner.backends.onetrainer.training import Training
-from trainer_runner.trainer.backend import Outcome
+from trainer_runner.trainer.backend import ConfigError, Outcome
 from trainer_runner.trainer.session import Session
 
 __all__ = ["OneTrainerBackend"]
@@ -26,6 +26,10 @@ class OneTrainerBackend:
             NotFiniteLossError: the loss became NaN; no model was written.
             TrainedButNotSavedError: all steps are done, and the final model could not be written.
         """
-        checkout = open_checkout(Path.cwd())
-        config = load_config(checkout, session)
+        try:
+            checkout = open_checkout(Path.cwd())
+            config = load_config(checkout, session)
+        except (ConfigError, OSError) as error:
+            error.where = "config"  # type: ignore[union-attr]  # read by trainer.main for the error event
+            raise
         return Training(session, checkout, config).run()

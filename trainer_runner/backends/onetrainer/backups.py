@@ -7,6 +7,9 @@ from typing import Any
 from trainer_runner.trainer.backend import ConfigError, Place
 from trainer_runner.trainer.session import Session
 
+_TIME = len("2026-08-19_21-38-17")
+"""A backup's name begins with its time, to the second; within one, the step decides (a name with 12 sorts before one with 6)."""
+
 
 def is_whole(backup: Path) -> bool:
     """OneTrainer writes `meta.json` last: a backup is whole if and only if it is there and can be read."""
@@ -14,8 +17,9 @@ def is_whole(backup: Path) -> bool:
 
 
 def newest_whole(workspace: Path) -> "Path | None":
-    """The whole backup with the highest name, which begins with its time; None when there is none."""
-    return next((backup for backup in _backups(workspace) if is_whole(backup)), None)
+    """The whole backup that was made last; None when there is none."""
+    whole = [backup for backup in _backups(workspace) if is_whole(backup)]
+    return max(whole, key=lambda backup: (backup.name[:_TIME], place_of(backup).global_step), default=None)
 
 
 def place_of(backup: Path) -> Place:

@@ -1,0 +1,6 @@
+from enum import Enum
+
+
+class ConceptType(Enum):
+    STANDARD = "STANDARD"
+    VALIDATION = "VALIDATION"
