@@ -74,9 +74,16 @@ class History:
         self._writer.append({"type": kind, "after": [self.spot.attempt, self.spot.seq], **fields})
         self._writer.sync()
 
+    def has_in_memory(self, spot: Spot) -> bool:
+        """Whether `read_from` answers for *spot* without reading the disk."""
+        return spot >= self.spot or (bool(self._recent) and spot >= self._recent[0].before)
+
     def read_from(self, spot: Spot, limit: int = 512) -> list[Entry]:
-        """The entries behind *spot*, at most *limit*, never beyond what `advance` has taken in: the order is fixed only up to there."""
-        if self._recent and spot >= self._recent[0].before:
+        """The entries behind *spot*, at most *limit*, never beyond what `advance` has taken in: the order is fixed only up to there.
+
+        Where `has_in_memory` says no it reads the disk, and may be called in a thread.
+        """
+        if self.has_in_memory(spot):
             return self._recent_behind(spot)[:limit]
         return list(_replay(self._directory, self._checkpoint_before(spot), spot, self.spot, limit))
 

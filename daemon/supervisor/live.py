@@ -40,10 +40,11 @@ class LiveRun:
         self._woken = asyncio.Event()
         self._desk: CommandDesk | None = None
         self.orphan: ProcessIdentity | None = None
+        self.is_settled = False
         while self.history.advance():
             pass
-        if self.view.state in ENDED:
-            self.history.close()
+        if self.view.state in ENDED - {RunState.LOST}:
+            self._rest()
 
     @property
     def run_id(self) -> str:
@@ -101,6 +102,8 @@ class LiveRun:
         """Take over what an earlier daemon left; whether there is something to `hold`. Nothing is signalled or deleted."""
         if self.view.state is RunState.LOST:
             self.orphan = examine(self._attempt).trainer
+            if self.orphan is None:
+                self._rest()
             return self.orphan is not None
         if self.view.state not in LIVE:
             return False
@@ -194,10 +197,12 @@ class LiveRun:
     def _rest(self) -> None:
         """Nothing more will come by itself: give back what an ended run needs no more."""
         self._desk = None
-        if self.view.state in ENDED:
+        self.is_settled = self.view.state in ENDED
+        if self.is_settled:
             shutil.rmtree(self.stored.directory.secrets, ignore_errors=True)
             shutil.rmtree(self.stored.directory.tmp, ignore_errors=True)
         self.history.close()
+        self._bell.ring()
 
     def close(self) -> None:
         self.history.close()

@@ -77,9 +77,13 @@ class Supervisor:
 
     # Looking.
 
-    def views(self) -> list[RunView]:
+    def runs(self) -> list[LiveRun]:
         """All runs, newest first."""
-        return [run.view for run in reversed(self._runs.values())]
+        return list(reversed(self._runs.values()))
+
+    def current_view(self) -> RunView | None:
+        """The run last started by this daemon or adopted by it, as it is now."""
+        return self.current.view if self.current else None
 
     def run(self, run_id: str) -> LiveRun:
         """Raises NotFoundError (code `no_run`)."""
@@ -93,8 +97,8 @@ class Supervisor:
         return [other for other in self._runs if other > run_id]
 
     def working(self) -> LiveRun:
-        """The run that `/training/*` speaks to. Raises ConflictError (code `no_run`) when nothing runs."""
-        if self.current is None or not self.current.view.is_live:
+        """The run that `/training/*` speaks to, live or released. Raises ConflictError (code `no_run`) when there is none."""
+        if self.current is None or not (self.current.view.is_live or self.current.view.state is RunState.RELEASED):
             raise ConflictError("no training is running; POST /training/start begins one", code="no_run")
         return self.current
 
@@ -107,13 +111,7 @@ class Supervisor:
             ConflictError: every place is taken (code `run_active`). Of two calls at the same moment exactly one wins.
             UnavailableError: the run could not be created or started.
         """
-        busy = [run for run in self._runs.values() if run.occupies_a_place]
-        if len(busy) >= self._policy.max_concurrent_runs:
-            first = busy[0]
-            what = "has lost its runner, and its trainer still lives" if first.orphan else f"is {first.view.state}"
-            raise ConflictError(
-                f"run {first.run_id} {what}; stop it first, or queue this one with POST /runs", code="run_active", run_id=first.run_id
-            )
+        self._refuse_if_full()
         run = self._create(spec)
         await self._begin(run)
         return run
@@ -125,19 +123,44 @@ class Supervisor:
         self._fill_places()
         return run
 
-    def cancel(self, run: LiveRun) -> None:
-        """Take a queued or released run out. Raises ConflictError when it has ended already."""
+    async def stop(self, run: LiveRun, *, force: bool = False, grace_s: float | None = None, term_s: float | None = None) -> None:
+        """Stop a training by its ladder, or take a queued or released run out.
+
+        Raises:
+            ConflictError: it has ended already (code `ended`).
+            UnavailableError: its runner does not answer.
+        """
         if run.view.state in ENDED:
             raise ConflictError(f"run {run.run_id} has ended already: {run.view.state}", code="ended", run_id=run.run_id)
-        run.cancel()
+        if run.view.is_live:
+            periods = {"grace_s": grace_s, "term_s": term_s}
+            await run.send("stop", {"force": force, **{key: value for key, value in periods.items() if value is not None}}, settle_s=0)
+        else:
+            run.cancel()
 
-    async def resume_released(self, run: LiveRun) -> None:
-        """Go on with a released run, from the backup that its release made. Raises as `start_now`."""
-        if any(other.occupies_a_place for other in self._runs.values() if other is not run):
-            raise ConflictError("another run has the place of this one now; stop it first", code="run_active")
+    async def resume(self, run: LiveRun) -> None:
+        """Go on with a held training, or with a released one from the backup that its release made.
+
+        Raises:
+            ConflictError: it is not paused, or another run has its place.
+            UnavailableError: it could not be started again, or its runner does not answer.
+        """
+        if run.view.state is not RunState.RELEASED:
+            await run.send("resume", settle_s=2.0)
+            return
+        self._refuse_if_full()
         await self._begin(run)
 
     # Doing.
+
+    def _refuse_if_full(self) -> None:
+        busy = [run for run in self._runs.values() if run.occupies_a_place]
+        if len(busy) >= self._policy.max_concurrent_runs:
+            first = busy[0]
+            what = "has lost its runner, and its trainer still lives" if first.orphan else f"is {first.view.state}"
+            raise ConflictError(
+                f"run {first.run_id} {what}; stop it first, or queue this one with POST /runs", code="run_active", run_id=first.run_id
+            )
 
     def _create(self, spec: RunSpec) -> LiveRun:
         self._trainers[spec.backend]()

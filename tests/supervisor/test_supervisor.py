@@ -51,7 +51,7 @@ async def test_of_eight_starts_at_the_same_moment_exactly_one_wins(lab: Lab) -> 
         won = [result for result in results if isinstance(result, LiveRun)]
         assert len(won) == 1
         assert [error.code for error in results if isinstance(error, ConflictError)] == ["run_active"] * 7
-        assert len(supervisor.views()) == 1
+        assert len(supervisor.runs()) == 1
 
 
 async def test_queued_runs_start_one_after_the_other_in_order(lab: Lab) -> None:
@@ -68,10 +68,10 @@ async def test_a_queued_run_can_be_cancelled_and_an_ended_one_cannot(lab: Lab) -
         first = await supervisor.start_now(spec(READY, HOLD, FINISHED))
         queued = supervisor.submit(spec(FINISHED))
         assert state_of(queued) == "queued"
-        supervisor.cancel(queued)
+        await supervisor.stop(queued)
         assert state_of(queued) == "stopped"
         with pytest.raises(ConflictError, match="ended already"):
-            supervisor.cancel(queued)
+            await supervisor.stop(queued)
         await first.send("save", settle_s=0)
         await wait_state(supervisor, first, RunState.COMPLETED)
 
@@ -206,7 +206,7 @@ async def test_a_run_that_cannot_start_has_failed_and_says_why(lab: Lab) -> None
         supervisor._launcher = Broken()
         with pytest.raises(UnavailableError, match="no runner today"):
             await supervisor.start_now(spec(FINISHED))
-        view = supervisor.views()[0]
+        view = supervisor.runs()[0].view
         assert (view.state, view.cause, view.error) == (RunState.FAILED, "start_failed", "no runner today")
         with pytest.raises(NotFoundError, match="GET /runs"):
             supervisor.run("000009-ffff")

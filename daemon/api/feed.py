@@ -1,0 +1,80 @@
+"""What one client of `/ws` has yet to hear: histories read on from its own cursor, at its own pace. Holds no queue."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from daemon.errors import NotFoundError
+from daemon.runs import seed
+from daemon.runs.spot import Cursor, Mark, Spot
+from daemon.supervisor.history import Entry, History
+from daemon.supervisor.live import LiveRun
+from daemon.supervisor.supervisor import Supervisor
+
+_ENTRIES_AT_ONCE = 512
+
+
+class Feed:
+    """Gives each message once, in the order of its run's history, with the cursor that goes on behind it."""
+
+    def __init__(self, supervisor: Supervisor, cursor: Cursor | None) -> None:
+        """Without *cursor* it begins at the present."""
+        self._supervisor = supervisor
+        self._cursor = cursor or _present(supervisor)
+
+    def hello(self) -> bytes:
+        """The first message: the state as it is now."""
+        view = self._supervisor.current_view()
+        return _frame("connected", seed.state(view), self._cursor, view.run_id if view else None)
+
+    async def next(self) -> list[bytes]:
+        """The next messages, those of 512 records at most; empty at the present end."""
+        later = self._supervisor.run_ids_after(self._cursor.through)
+        for run_id in sorted({*self._cursor.marks, *later}):
+            frames = await self._from_run(run_id)
+            if frames:
+                return frames
+        return []
+
+    async def _from_run(self, run_id: str) -> list[bytes]:
+        try:
+            run = self._supervisor.run(run_id)
+        except NotFoundError:
+            self._cursor = self._cursor.without(run_id)  # it was removed meanwhile
+            return []
+        frames: list[bytes] = []
+        mark = self._cursor.marks.get(run_id, Mark())
+        while not frames and (entries := await _read(run.history, mark.spot)):
+            for entry in entries:
+                found = seed.messages(entry.record, entry.previous, entry.view)
+                for number, (kind, data) in enumerate(found[mark.sent :], start=mark.sent + 1):
+                    mark = Mark(entry.before, number) if number < len(found) else Mark(entry.spot)
+                    frames.append(_frame(kind, data, self._cursor.moved(run_id, mark), run_id))
+                mark = Mark(entry.spot)
+        self._cursor = self._cursor.moved(run_id, mark)
+        if not frames and _is_read_out(run, mark):
+            self._cursor = self._cursor.without(run_id)
+        return frames
+
+
+async def _read(history: History, spot: Spot) -> list[Entry]:
+    if history.has_in_memory(spot):
+        return history.read_from(spot, _ENTRIES_AT_ONCE)
+    return await asyncio.to_thread(history.read_from, spot, _ENTRIES_AT_ONCE)
+
+
+def _is_read_out(run: LiveRun, mark: Mark) -> bool:
+    return run.is_settled and mark.spot == run.history.spot
+
+
+def _present(supervisor: Supervisor) -> Cursor:
+    """Everything up to now has been seen."""
+    runs = supervisor.runs()
+    marks = {run.run_id: Mark(run.history.spot) for run in runs if not run.is_settled}
+    return Cursor(runs[0].run_id if runs else "", marks)
+
+
+def _frame(kind: str, data: Mapping[str, Any], cursor: Cursor, run_id: str | None) -> bytes:
+    return orjson.dumps({"type": kind, "data": data, "cursor": cursor.encode(), "run_id": run_id})

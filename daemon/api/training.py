@@ -1,0 +1,106 @@
+"""`/training`: the seed's view of the current run, and `/ws`."""
+
+import asyncio
+
+from aiohttp import web
+
+from daemon.api.feed import Feed
+from daemon.api.keys import INTAKE, SOCKETS, SUPERVISOR
+from daemon.api.models.common import Health, NoBody, NoQuery, QueryModel, Success
+from daemon.api.models.runs import PauseRequest, StopRequest
+from daemon.api.models.samples import SampleGenerateRequest
+from daemon.api.models.training import Progress, ProgressResponse, StartRequest, Status
+from daemon.api.registry import Call, Route
+from daemon.api.runs import ordered, paused
+from daemon.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError, UnavailableError, UnsupportedError
+from daemon.runs import seed
+from daemon.runs.spot import Cursor
+from daemon.supervisor.intake import Order
+
+
+class StreamQuery(QueryModel):
+    cursor: str | None = None
+
+
+async def start(call: Call[StartRequest, NoQuery]) -> Success:
+    order = Order(config_path=call.body.config_path or None, secrets_path=call.body.secrets_path)
+    spec = await asyncio.to_thread(call[INTAKE].spec, order)
+    await call[SUPERVISOR].start_now(spec)
+    await asyncio.to_thread(call[INTAKE].began, spec)
+    return Success(message="Training started successfully")
+
+
+async def stop(call: Call[StopRequest, NoQuery]) -> Success:
+    await call[SUPERVISOR].stop(call[SUPERVISOR].working(), **call.body.model_dump())
+    return Success(message="Stop command sent")
+
+
+async def pause(call: Call[PauseRequest, NoQuery]) -> Success:
+    return await paused(call[SUPERVISOR].working(), call.body.mode)
+
+
+async def resume(call: Call[NoBody, NoQuery]) -> Success:
+    await call[SUPERVISOR].resume(call[SUPERVISOR].working())
+    return Success(message="Training resumed")
+
+
+async def sample(call: Call[NoBody, NoQuery]) -> Success:
+    return await ordered(call[SUPERVISOR].working(), "sample")
+
+
+async def backup(call: Call[NoBody, NoQuery]) -> Success:
+    return await ordered(call[SUPERVISOR].working(), "backup")
+
+
+async def save(call: Call[NoBody, NoQuery]) -> Success:
+    return await ordered(call[SUPERVISOR].working(), "save")
+
+
+async def status(call: Call[NoBody, NoQuery]) -> Status:
+    return Status.model_validate(seed.state(call[SUPERVISOR].current_view()))
+
+
+async def progress(call: Call[NoBody, NoQuery]) -> ProgressResponse:
+    state = seed.state(call[SUPERVISOR].current_view())
+    counters = Progress.model_validate(state["progress"]) if state["progress"] else None
+    return ProgressResponse(progress=counters, max_step=state["max_step"], max_epoch=state["max_epoch"])
+
+
+async def generate(call: Call[SampleGenerateRequest, NoQuery]) -> Success:
+    await call[SUPERVISOR].working().send("sample", {"sample": call.body.model_dump()})
+    return Success(message="Sample generation requested")
+
+
+async def generate_default(call: Call[NoBody, NoQuery]) -> Success:
+    await call[SUPERVISOR].working().send("sample")
+    return Success(message="Default sample generation requested")
+
+
+async def stream(call: Call[NoBody, StreamQuery]) -> web.StreamResponse:
+    feed = Feed(call[SUPERVISOR], Cursor.decode(call.query.cursor) if call.query.cursor else None)
+    return await call[SOCKETS].serve(call.request, feed, call[SUPERVISOR].bell)
+
+
+async def health(call: Call[NoBody, NoQuery]) -> Health:
+    state = seed.state(call[SUPERVISOR].current_view())
+    return Health(training_active=state["is_training"], trainer_status=state["status"])
+
+
+_ORDER_ERRORS = (ConflictError, UnsupportedError, UnavailableError)
+_START_ERRORS = (InvalidError, NotFoundError, ForbiddenError, ConflictError, UnavailableError)
+
+ROUTES = [
+    Route("POST", "/training/start", start, "Start training with a config file", "training", errors=_START_ERRORS, seed=True),
+    Route("POST", "/training/stop", stop, "Stop the training", "training", errors=_ORDER_ERRORS, seed=True),
+    Route("POST", "/training/pause", pause, "Pause the training", "training", errors=_ORDER_ERRORS, seed=True),
+    Route("POST", "/training/resume", resume, "Resume the training", "training", errors=_ORDER_ERRORS, seed=True),
+    Route("POST", "/training/sample", sample, "Draw the config's samples now", "training", errors=_ORDER_ERRORS, seed=True),
+    Route("POST", "/training/backup", backup, "Write a backup now", "training", errors=_ORDER_ERRORS, seed=True),
+    Route("POST", "/training/save", save, "Save the model now", "training", errors=_ORDER_ERRORS, seed=True),
+    Route("GET", "/training/status", status, "What the training is doing", "training", seed=True, role="viewer"),
+    Route("GET", "/training/progress", progress, "How far the training is", "training", seed=True, role="viewer"),
+    Route("POST", "/samples/generate", generate, "Draw a sample of one's own", "samples", errors=_ORDER_ERRORS, seed=True),
+    Route("POST", "/samples/generate/default", generate_default, "Draw the config's samples", "samples", errors=_ORDER_ERRORS, seed=True),
+    Route("GET", "/ws", stream, "The WebSocket of live messages", "stream", errors=(InvalidError,), seed=True, role="viewer"),
+    Route("GET", "/health", health, "Whether the daemon is alive", "system", public=True, seed=True, role="viewer"),
+]

@@ -1,0 +1,159 @@
+"""The composition root: the one place where settings, state directory, supervisor and API meet, and the daemon's life from lock to goodbye."""
+
+import asyncio
+import contextlib
+import functools
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from daemon.api import config, runs, samples, system, training
+from daemon.api.frame import make_app
+from daemon.api.keys import CURRENT, INTAKE, PRESETS, ROOTS, SAMPLES, SETTINGS, SOCKETS, SUPERVISOR, SYSTEM, VALIDATOR
+from daemon.api.server import ApiRunner
+from daemon.api.stream import Sockets
+from daemon.api.token import ensure_token
+from daemon.config.current import CurrentConfig
+from daemon.config.presets import Presets
+from daemon.config.validation import Validator
+from daemon.data import data_folder
+from daemon.errors import UnavailableError
+from daemon.paths import Roots
+from daemon.settings import Settings
+from daemon.supervisor.intake import Intake
+from daemon.supervisor.launcher import DirectLauncher
+from daemon.supervisor.packing import pack_runner
+from daemon.supervisor.plan import StopPeriods, Trainer, builtin_trainer
+from daemon.supervisor.store import RunStore
+from daemon.supervisor.supervisor import Policy, Supervisor
+from daemon.system.info import SystemInfo
+from ipc import __version__
+from ipc.atomic import replace_json
+from ipc.errors import LockHeldError
+from ipc.locks import FileLock
+
+_LOG = logging.getLogger(__name__)
+_GOODBYE_S = 5.0
+ROUTES = [*training.ROUTES, *runs.ROUTES, *config.ROUTES, *samples.ROUTES, *system.ROUTES]
+
+
+def serve(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT; 0 then. Trainings are left at their work.
+
+    Raises:
+        DaemonError: it cannot start; the message is one clear line.
+    """
+    logging.basicConfig(
+        level=settings.log.level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
+    )
+    with _state_directory(settings.state_dir):
+        asyncio.run(_serve(settings))
+    return 0
+
+
+@contextlib.contextmanager
+def _state_directory(folder: Path) -> Any:
+    """The state directory, there and ours alone."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = FileLock(folder / "daemon.lock")
+        lock.acquire()
+    except LockHeldError:
+        raise UnavailableError(
+            f"the state directory {folder} is in use by another onetrainerd; stop that one, or choose another with --state-dir"
+        ) from None
+    except OSError as error:
+        raise UnavailableError(f"the state directory {folder} cannot be used: {error.strerror}; choose another with --state-dir") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+async def _serve(settings: Settings) -> None:
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    token = ensure_token(settings.state_dir / "token") if settings.auth == "token" else None
+    app = build_app(settings, token)
+    runner = ApiRunner(app, access_log=None, shutdown_timeout=_GOODBYE_S, handle_signals=False)
+    await runner.setup()
+    try:
+        url = await _listen(runner, settings)
+        replace_json(settings.state_dir / "endpoint.json", {"url": url, "pid": os.getpid(), "version": __version__})
+        sys.stdout.write(f"onetrainerd {__version__} listens on {url} with the {settings.chosen_backend} trainer\n")
+        sys.stdout.flush()
+        await stopped.wait()
+        _LOG.info("stopping; trainings go on and the next daemon adopts them")
+    finally:
+        await runner.cleanup()
+
+
+async def _listen(runner: web.AppRunner, settings: Settings) -> str:
+    site = web.TCPSite(runner, settings.host, settings.port)
+    try:
+        await site.start()
+    except OSError as error:
+        raise UnavailableError(
+            f"cannot listen on {settings.host} port {settings.port}: {os.strerror(error.errno or 0)}; choose another with --host or --port"
+        ) from error
+    host, port = runner.addresses[0][:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def build_app(settings: Settings, token: str | None) -> web.Application:
+    """All parts, put together; started and ended with the application."""
+    cwd = Path.cwd()
+    roots = Roots(settings.client_roots(), settings.onetrainer.home if settings.chosen_backend == "onetrainer" else cwd)
+    validator = Validator(_schema(settings.chosen_backend), roots)
+    current = CurrentConfig(settings.state_dir / "current.json")
+    supervisor = _supervisor(settings, cwd)
+    app = make_app(settings, token, ROUTES)
+    app[SETTINGS] = settings
+    app[ROOTS] = roots
+    app[VALIDATOR] = validator
+    app[CURRENT] = current
+    app[PRESETS] = Presets(settings.state_dir / "presets", data_folder("configs") / "presets", _preset_folders(settings))
+    app[INTAKE] = Intake(settings.chosen_backend, roots, current, validator)
+    app[SUPERVISOR] = supervisor
+    app[SOCKETS] = Sockets()
+    app[SAMPLES] = supervisor
+    app[SYSTEM] = SystemInfo(settings.state_dir / "probe.json", _trainer(settings, cwd))
+    app.cleanup_ctx.append(_run_supervisor)
+    app.on_shutdown.append(_close_sockets)
+    return app
+
+
+def _supervisor(settings: Settings, cwd: Path) -> Supervisor:
+    archive = pack_runner(settings.state_dir / "runtime")
+    trainers: dict[str, Callable[[], Trainer]] = {"builtin": functools.partial(builtin_trainer, cwd)}
+    policy = Policy(settings.runs.max_concurrent, StopPeriods(settings.stop.grace_s, settings.stop.term_s))
+    return Supervisor(RunStore(settings.state_dir), DirectLauncher(archive), archive, trainers, policy)
+
+
+def _schema(backend: str) -> dict[str, Any]:
+    if backend != "builtin":
+        return {"type": "object"}
+    schema: dict[str, Any] = json.loads((data_folder("configs") / "builtin.schema.json").read_bytes())
+    return schema
+
+
+def _preset_folders(settings: Settings) -> list[Path]:
+    return [settings.onetrainer.home / "training_presets"] if settings.onetrainer.home else []
+
+
+async def _run_supervisor(app: web.Application) -> AsyncIterator[None]:
+    async with app[SUPERVISOR].running():
+        yield
+
+
+async def _close_sockets(app: web.Application) -> None:
+    await app[SOCKETS].close_all()

@@ -1,0 +1,1 @@
+"""The command line: serve, token, status, demo. Others script against it."""

@@ -1,0 +1,48 @@
+"""How the other commands find and ask the daemon of a state directory."""
+
+import json
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from daemon.errors import NotFoundError, UnavailableError
+from ipc.atomic import read_object
+from ipc.errors import IpcError
+
+_ANSWER_S = 10.0
+
+
+def stored_token(state_dir: Path) -> str:
+    """The token of *state_dir*. Raises NotFoundError where no daemon has made one yet."""
+    path = state_dir / "token"
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        raise NotFoundError(f"{path} is not there yet: it is made when `onetrainerd serve` first starts") from None
+    except OSError as error:
+        raise UnavailableError(f"{path} cannot be read: {error.strerror}; run this as the user that the daemon runs as") from error
+
+
+def endpoint(state_dir: Path) -> str:
+    """Where the daemon of *state_dir* listens, as it noted when it began. Raises NotFoundError when none ever has."""
+    try:
+        return str(read_object(state_dir / "endpoint.json")["url"])
+    except (OSError, IpcError, KeyError) as error:
+        raise NotFoundError(f"no daemon has served {state_dir} yet; start one with `onetrainerd serve`") from error
+
+
+def ask(state_dir: Path, path: str) -> Any:
+    """GET *path*, with the token where there is one. Raises UnavailableError when nobody answers, or answers otherwise than 200."""
+    url = endpoint(state_dir) + path
+    request = urllib.request.Request(url)  # noqa: S310 - http to our own daemon
+    if (state_dir / "token").exists():
+        request.add_header("Authorization", f"Bearer {stored_token(state_dir)}")
+    try:
+        with urllib.request.urlopen(request, timeout=_ANSWER_S) as answer:  # noqa: S310
+            return json.load(answer)
+    except urllib.error.HTTPError as error:
+        with error:
+            raise UnavailableError(f"{url} answered {error.code}: {error.read(500).decode(errors='replace')}") from error
+    except (OSError, ValueError) as error:
+        raise UnavailableError(f"no daemon answers at {url}: {error}") from error

@@ -1,0 +1,102 @@
+"""`onetrainerd`: parse, call one function, exit. What a command does is in its own module, imported only when it is asked for."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from daemon.errors import DaemonError
+from ipc import __version__
+
+app = typer.Typer(
+    name="onetrainerd",
+    help="A headless server for OneTrainer: REST, WebSocket, and training runs that survive everything but their own end.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+ConfigFile = Annotated[str | None, typer.Option("--config", metavar="FILE", help="The settings file (TOML).")]
+StateDir = Annotated[str | None, typer.Option("--state-dir", metavar="DIR", help="Where runs, token and presets are kept.")]
+Host = Annotated[str | None, typer.Option(metavar="HOST", help="The address to listen on; default 127.0.0.1.")]
+Port = Annotated[str | None, typer.Option(metavar="PORT", help="The port to listen on; default 8000, 0: any free one.")]
+
+
+@app.command()
+def serve(
+    config: ConfigFile = None,
+    state_dir: StateDir = None,
+    host: Host = None,
+    port: Port = None,
+    auth: Annotated[str | None, typer.Option(metavar="token|none", help="Whether clients need the token; default token.")] = None,
+    backend: Annotated[str | None, typer.Option(metavar="builtin|onetrainer", help="The trainer.")] = None,
+    onetrainer: Annotated[str | None, typer.Option(metavar="DIR", help="OneTrainer's checkout.")] = None,
+) -> None:
+    """Serve until SIGTERM or SIGINT. Trainings go on when it ends, and the next one adopts them."""
+    from daemon.app import serve as run  # noqa: PLC0415 - only this command pays for the server's imports
+
+    flags = {
+        "config": config, "state_dir": state_dir, "host": host, "port": port, "auth": auth, "backend": backend,
+        "onetrainer.home": onetrainer,
+    }  # fmt: skip
+    raise typer.Exit(run(_settings(flags)))
+
+
+@app.command()
+def token(config: ConfigFile = None, state_dir: StateDir = None) -> None:
+    """Print the token that clients send as `Authorization: Bearer …`."""
+    from daemon.cli.client import stored_token  # noqa: PLC0415
+
+    print(stored_token(_settings({"config": config, "state_dir": state_dir}).state_dir))
+
+
+@app.command()
+def status(
+    config: ConfigFile = None,
+    state_dir: StateDir = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Say what the daemon of this state directory is doing. Exit code 3 when none answers."""
+    from daemon.cli.status import show  # noqa: PLC0415
+
+    raise typer.Exit(show(_settings({"config": config, "state_dir": state_dir}), as_json=as_json))
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option("--dir", metavar="DIR", help="Where data, samples and model go.")] = Path(".demo"),
+    preset: Annotated[str, typer.Option(metavar="NAME", help="Which preset of the built-in trainer to run.")] = "digits",
+) -> None:
+    """Train the built-in trainer on handwritten digits, under a daemon of its own, and watch it."""
+    from daemon.cli.demo import run  # noqa: PLC0415
+
+    raise typer.Exit(run(folder, preset))
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    print(__version__)
+
+
+def _settings(flags: dict[str, Any]) -> Any:
+    from daemon.settings import load_settings  # noqa: PLC0415
+
+    return load_settings(flags, os.environ, Path.cwd())
+
+
+def main() -> None:
+    """The console script. A refusal is one clear line (or one per wrong setting) on stderr, and exit code 1."""
+    try:
+        app()
+    except DaemonError as error:
+        for line in error.message.splitlines():
+            sys.stderr.write(f"onetrainerd: {line}\n")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
