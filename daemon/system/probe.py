@@ -170,10 +170,8 @@ async def probe(interpreter: Path, deadline_s: float = 60.0) -> TrainerFacts:
                 interpreter, "-c", _SCRIPT, stdin=asyncio.subprocess.DEVNULL, stdout=answer, stderr=complaint,
                 cwd="/", env=environment, start_new_session=True,
             )  # fmt: skip
-        except OSError as error:
-            return TrainerFacts(
-                error=f"{interpreter} cannot be run: {error.strerror or error}; set ONETRAINER_PYTHON to the trainer's Python"
-            )
+        except (OSError, ValueError) as error:  # ValueError: a path with a NUL
+            return TrainerFacts(error=f"{interpreter} cannot be run: {error}; set ONETRAINER_PYTHON to the trainer's Python")
         is_late = False
         try:
             async with asyncio.timeout(deadline_s):
