@@ -81,8 +81,8 @@ def read_backup(folder: Path) -> Backup:
     """
     try:
         meta = read_object(folder / "meta.json")
-    except FileNotFoundError:
-        raise BackupError(f"{folder} is no whole backup: it has no meta.json") from None
+    except FileNotFoundError as error:
+        raise BackupError(f"{folder} is no whole backup: it has no meta.json") from error
     except (OSError, MalformedError) as error:
         raise BackupError(f"{folder} cannot be read: {error}") from error
     if meta.get("format") != FORMAT:

@@ -25,7 +25,7 @@ _PATH, _PREFIX = r"\S", r"^(?!\.)[^/\\]{0,64}$"
 @dataclass(frozen=True)
 class ConceptConfig:
     path: str = option("", "Folder of images, each with a caption in a .txt file of the same name.")
-    name: str = option("", "A name for people.")
+    name: str = option("", "For people.")
     enabled: bool = option(True, "Whether it is used.")
     type: Literal["STANDARD", "VALIDATION", "PRIOR_PREDICTION"] = option("STANDARD", "Only STANDARD is trained on.")
     include_subdirectories: bool = option(False, "Whether the folders inside are read, too.")

@@ -2,6 +2,7 @@
 
 As of OneTrainer 23df3832, `modules/util/config/TrainConfig.py`, `ConceptConfig.py`, `SampleConfig.py`, `enum/ModelType.py`.
 """
+# ruff: noqa: SIM905 - a list of 150 quoted words is not easier to read
 
 from typing import Literal
 
@@ -36,9 +37,9 @@ TRAINING = frozenset(
     validate_after_unit validation vb_loss_strength
     embeddings gradient_checkpointing weight_dtype
 """.split()
-)  # noqa: SIM905 - a list of 150 quoted words is not easier to read
+)
 
-CONCEPT = frozenset("concept_stats image image_variations loss_weight seed text text_variations".split())  # noqa: SIM905 - as above
+CONCEPT = frozenset("concept_stats image image_variations loss_weight seed text text_variations".split())
 
 SAMPLE = frozenset(
     """
@@ -46,4 +47,4 @@ SAMPLE = frozenset(
     text_encoder_1_sequence_length text_encoder_2_layer_skip text_encoder_2_sequence_length text_encoder_3_layer_skip
     text_encoder_4_layer_skip transformer_attention_mask
 """.split()
-)  # noqa: SIM905 - a list of 150 quoted words is not easier to read
+)

@@ -118,12 +118,17 @@ def _scalar(value: Any, kind: type, metadata: Mapping[str, Any]) -> Any:
 
 def _is_within(value: Any, limits: Mapping[str, Any]) -> bool:
     if isinstance(value, str):
-        return "\0" not in value and ("pattern" not in limits or re.search(limits["pattern"], value) is not None)
+        return _is_text(value) and ("pattern" not in limits or re.search(limits["pattern"], value) is not None)
     if isinstance(value, float) and not math.isfinite(value):
         return False
     if value < limits.get("minimum", value) or value > limits.get("maximum", value):
         return False
     return "multipleOf" not in limits or value % limits["multipleOf"] == 0
+
+
+def _is_text(value: str) -> bool:
+    """Whether files can hold it: JSON's escapes can write NUL and halves of surrogate pairs."""
+    return "\0" not in value and not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def _limits_in_words(limits: Mapping[str, Any]) -> str:

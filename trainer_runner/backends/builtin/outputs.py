@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ipc.atomic import replace_file
-from trainer_runner.backends.builtin.backups import prune, write_backup
+from trainer_runner.backends.builtin.backups import newest_first, prune, write_backup
 from trainer_runner.backends.builtin.config import SampleConfig, TrainConfig
 from trainer_runner.backends.builtin.naming import Stamps, counters, safe_name
 from trainer_runner.backends.builtin.sampling import InterruptedSamplingError, draw, to_picture
@@ -116,7 +116,9 @@ class Outputs:
         """Make a whole backup, then delete old ones if the config says so. Raises OSError; nothing half-made stays."""
         self._session.status("Creating backup")
         folder, place = self._workspace.backups, self._state.place
-        name = self._stamps.take(lambda stamp: f"{stamp}-backup-{counters(place)}", lambda name: (folder / name).exists())
+        # The newest is found by its name, and 9 sorts behind 10: so no two backups may have the same second.
+        seconds = {path.name.partition("-backup-")[0] for path in newest_first(folder)}
+        name = self._stamps.take(lambda stamp: f"{stamp}-backup-{counters(place)}", lambda name: name.partition("-backup-")[0] in seconds)
         say(f"Creating Backup {folder / name}")
         write_backup(folder / name, self._state.to_backup(self._config.optimizer.optimizer), self._config.to_json())
         self.last_backup = folder / name

@@ -28,14 +28,9 @@ def write_tensors(path: Path, tensors: "dict[str, Tensor]", metadata: "dict[str,
 def write_model(path: Path, model: FlowModel, global_step: int) -> None:
     """The model as it is now. Raises OSError; *path* is then as it was."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    metadata = {
-        "format": "pt",
-        "onetrainerd.format": FORMAT,
-        "onetrainerd.shape": json.dumps(model.shape._asdict()),
-        "onetrainerd.vocabulary": json.dumps(model.vocabulary.words, ensure_ascii=False),
-        "onetrainerd.global_step": str(global_step),
-    }
-    write_tensors(path, model.state_dict(), metadata)
+    about = {"format": FORMAT, "shape": model.shape._asdict(), "vocabulary": model.vocabulary.words, "global_step": global_step}
+    # One key: safetensors writes several in any order, and the same model should be the same bytes.
+    write_tensors(path, model.state_dict(), {"onetrainerd": json.dumps(about, ensure_ascii=False)})
 
 
 def read_model(path: Path) -> FlowModel:
@@ -46,12 +41,12 @@ def read_model(path: Path) -> FlowModel:
         ValueError: it is no model of this trainer.
     """
     with safe_open(path, framework="pt") as file:
-        metadata = file.metadata() or {}
-        if metadata.get("onetrainerd.format") != FORMAT:
-            raise ValueError(f"{path} is no model of the built-in trainer: format {metadata.get('onetrainerd.format')!r}, not {FORMAT!r}")
+        about = json.loads((file.metadata() or {}).get("onetrainerd", "{}"))
+        if about.get("format") != FORMAT:
+            raise ValueError(f"{path} is no model of the built-in trainer: format {about.get('format')!r}, not {FORMAT!r}")
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - safe_open is no mapping
-    shape = Shape.from_json(json.loads(metadata["onetrainerd.shape"]))
-    model = prepared(FlowModel(shape, Vocabulary(json.loads(metadata["onetrainerd.vocabulary"]))), torch.device("cpu"))
+    shape, vocabulary = Shape.from_json(about["shape"]), Vocabulary(about["vocabulary"])
+    model = prepared(FlowModel(shape, vocabulary), torch.device("cpu"))
     model.load_state_dict(tensors)
     return model.eval()
 

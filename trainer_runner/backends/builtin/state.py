@@ -14,7 +14,7 @@ from trainer_runner.backends.builtin.model import FlowModel, Shape
 from trainer_runner.backends.builtin.optimizing import make_optimizer, restore_state, state_tensors
 from trainer_runner.backends.builtin.saves import prepared
 from trainer_runner.backends.builtin.text import Vocabulary
-from trainer_runner.trainer.backend import Place
+from trainer_runner.trainer.backend import ConfigError, Place
 
 
 @dataclass
@@ -67,10 +67,11 @@ def continued_state(config: TrainConfig, backup: Backup, warnings: "list[str]") 
     """The state in *backup*. What the config has changed since is taken over where that can be, with a line in *warnings*.
 
     Raises:
-        BackupError: its tensors are not those of its own shape, or its resolution is not the config's.
+        BackupError: its tensors are not those of its own shape.
+        ConfigError: its resolution is not the config's.
     """
     if backup.shape.side != config.resolution:
-        raise BackupError(f"the backup's resolution is {backup.shape.side}, the config's {config.resolution}: set it back, or begin anew")
+        raise ConfigError(f"resolution is {config.resolution}: the backup's is {backup.shape.side}; set it back, or begin anew")
     state = _assembled(config, FlowModel(backup.shape, Vocabulary(backup.words)), backup.place)
     state.smooth = SmoothLoss(backup.smooth_loss[0], int(backup.smooth_loss[1]))
     try:

@@ -25,6 +25,7 @@ from trainer_runner.trainer.session import Session
 
 # The parts of the images that are learned without their caption (for guidance), and with it spelled in bytes (for unseen words).
 _WITHOUT_CAPTION, _SPELLED = 0.1, 0.1
+_ADVICE = "try a lower learning_rate or clip_grad_norm, and continue from the last backup"
 
 
 class Training:
@@ -176,10 +177,7 @@ class Training:
         loss = self._loss(indices) / config.gradient_accumulation_steps
         value = loss.item()
         if not math.isfinite(value):
-            raise NotFiniteLossError(
-                f"the loss became {value} at global step {state.place.global_step}: try a learning_rate below {config.learning_rate}"
-                " or a lower clip_grad_norm; no backup or model was written since"
-            )
+            raise NotFiniteLossError(f"the loss became {value} at global step {state.place.global_step}: {_ADVICE}")
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         self._loss_sum += value
         self._has_gradient = True
@@ -200,8 +198,9 @@ class Training:
         update = global_step // config.gradient_accumulation_steps
         rate = learning_rate(config, update, self._updates)
         set_learning_rate(state.optimizer, rate)
-        if config.clip_grad_norm is not None:
-            nn.utils.clip_grad_norm_(state.parameters, config.clip_grad_norm)
+        norm = nn.utils.clip_grad_norm_(state.parameters, math.inf if config.clip_grad_norm is None else config.clip_grad_norm)
+        if not bool(norm.isfinite()):
+            raise NotFiniteLossError(f"the gradients became {norm.item()} at global step {global_step}: {_ADVICE}")
         state.optimizer.step()
         state.optimizer.zero_grad(set_to_none=True)
         self._has_gradient = False
