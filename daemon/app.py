@@ -1,4 +1,4 @@
-"""The composition root: the one place where settings, state directory, supervisor and API meet, and the daemon's life from lock to goodbye."""
+"""The composition root: where settings, state directory, supervisor and API meet, and the daemon's life from lock to goodbye."""
 
 import asyncio
 import contextlib
@@ -16,10 +16,9 @@ from aiohttp import web
 
 from daemon.api import config, runs, samples, system, training
 from daemon.api.frame import make_app
-from daemon.api.keys import CURRENT, INTAKE, PRESETS, ROOTS, SAMPLES, SETTINGS, SOCKETS, SUPERVISOR, SYSTEM, VALIDATOR
+from daemon.api.keys import CURRENT, GUARD, INTAKE, PRESETS, ROOTS, SAMPLES, SETTINGS, SOCKETS, SUPERVISOR, SYSTEM, VALIDATOR
 from daemon.api.server import ApiRunner
 from daemon.api.stream import Sockets
-from daemon.api.token import ensure_token
 from daemon.config.current import CurrentConfig
 from daemon.config.presets import Presets
 from daemon.config.validation import Validator
@@ -33,7 +32,10 @@ from daemon.supervisor.packing import pack_runner
 from daemon.supervisor.plan import StopPeriods, Trainer, builtin_trainer
 from daemon.supervisor.store import RunStore
 from daemon.supervisor.supervisor import Policy, Supervisor
+from daemon.system.gpu import GpuMonitor
 from daemon.system.info import SystemInfo
+from daemon.system.probe import TrainerProbe
+from daemon.token import ensure_token
 from ipc import __version__
 from ipc.atomic import replace_json
 from ipc.errors import LockHeldError
@@ -112,7 +114,7 @@ async def _listen(runner: web.AppRunner, settings: Settings) -> str:
 def build_app(settings: Settings, token: str | None) -> web.Application:
     """All parts, put together; started and ended with the application."""
     cwd = Path.cwd()
-    roots = Roots(settings.client_roots(), settings.onetrainer.home if settings.chosen_backend == "onetrainer" else cwd)
+    roots = Roots(settings.client_roots(), settings.onetrainer.home or cwd if settings.chosen_backend == "onetrainer" else cwd)
     validator = Validator(_schema(settings.chosen_backend), roots)
     current = CurrentConfig(settings.state_dir / "current.json")
     supervisor = _supervisor(settings, cwd)
@@ -126,8 +128,12 @@ def build_app(settings: Settings, token: str | None) -> web.Application:
     app[SUPERVISOR] = supervisor
     app[SOCKETS] = Sockets()
     app[SAMPLES] = supervisor
-    app[SYSTEM] = SystemInfo(settings.state_dir / "probe.json", _trainer(settings, cwd))
-    app.cleanup_ctx.append(_run_supervisor)
+    app[GUARD] = supervisor
+    gpus = GpuMonitor()
+    probe = TrainerProbe(_trainer_python(settings), settings.state_dir / "trainer.json")
+    app[SYSTEM] = SystemInfo(gpus, probe)
+    for part in (gpus, probe, supervisor.running()):
+        app.cleanup_ctx.append(_entered(part))
     app.on_shutdown.append(_close_sockets)
     return app
 
@@ -150,9 +156,18 @@ def _preset_folders(settings: Settings) -> list[Path]:
     return [settings.onetrainer.home / "training_presets"] if settings.onetrainer.home else []
 
 
-async def _run_supervisor(app: web.Application) -> AsyncIterator[None]:
-    async with app[SUPERVISOR].running():
-        yield
+def _trainer_python(settings: Settings) -> Path:
+    return Path(sys.executable)
+
+
+def _entered(part: contextlib.AbstractAsyncContextManager[object]) -> Callable[[web.Application], AsyncIterator[None]]:
+    """A part of the application, begun and ended with it."""
+
+    async def context(_: web.Application) -> AsyncIterator[None]:
+        async with part:
+            yield
+
+    return context
 
 
 async def _close_sockets(app: web.Application) -> None:

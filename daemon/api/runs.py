@@ -2,7 +2,6 @@
 
 import asyncio
 
-
 from daemon.api.keys import INTAKE, SUPERVISOR
 from daemon.api.models.common import NoBody, NoQuery, Success
 from daemon.api.models.runs import Events, EventsQuery, PauseRequest, Run, RunProgress, RunRequest, Runs, SampleRequest, StopRequest
@@ -92,7 +91,10 @@ _ORDER_ERRORS = (NotFoundError, ConflictError, UnsupportedError, UnavailableErro
 
 ROUTES = [
     Route("GET", "/runs", list_runs, "All runs, newest first", "runs", role="viewer"),
-    Route("POST", "/runs", create_run, "Queue a run", "runs", errors=(InvalidError, NotFoundError, ForbiddenError, UnavailableError), status=201),
+    Route(
+        "POST", "/runs", create_run, "Queue a run", "runs",
+        errors=(InvalidError, NotFoundError, ForbiddenError, UnavailableError), status=201,
+    ),
     Route("GET", "/runs/{run_id}", get_run, "One run", "runs", errors=(NotFoundError,), role="viewer"),
     Route(
         "GET", "/runs/{run_id}/events", get_events, "A run's history, from a cursor on", "runs",

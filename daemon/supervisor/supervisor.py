@@ -5,7 +5,7 @@ import contextlib
 import functools
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from daemon.errors import ConflictError, DaemonError, NotFoundError, Unavailable
 from daemon.runs.fold import Record
 from daemon.runs.states import ENDED, RunState
 from daemon.runs.view import RunView
+from daemon.samples.index import list_folder
+from daemon.samples.names import SampleInfo
 from daemon.supervisor.hub import Bell
 from daemon.supervisor.launcher import Launcher
 from daemon.supervisor.live import LiveRun
@@ -101,6 +103,21 @@ class Supervisor:
         if self.current is None or not (self.current.view.is_live or self.current.view.state is RunState.RELEASED):
             raise ConflictError("no training is running; POST /training/start begins one", code="no_run")
         return self.current
+
+    async def newest(self, limit: int) -> Sequence[SampleInfo]:
+        """The newest samples of the current run, or of the last one that has any; at most *limit*."""
+        candidates = [self.current, *self.runs()] if self.current else self.runs()
+        run = next((run for run in candidates if run.view.samples_dir), None)
+        if run is None or run.view.samples_dir is None:
+            return []
+        watched = self.sightings.newest(run.run_id, limit)
+        return watched if watched is not None else await asyncio.to_thread(list_folder, Path(run.view.samples_dir), limit)
+
+    def refuse_while_training(self) -> None:
+        """Raises ConflictError (code `run_active`) while a training is under way."""
+        view = self.current_view()
+        if view is not None and view.is_live:
+            raise ConflictError(f"run {view.run_id} is {view.state}; wait for its end or stop it first", code="run_active")
 
     # Asking.
 

@@ -1,0 +1,74 @@
+# Two commands are enough on a fresh machine (Debian, Python 3.11, pip, make, git): `make demo` and `make test`.
+# Each target sets up what it needs in .venv, once.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
+SOURCES := pyproject.toml constraints.txt
+
+.PHONY: demo serve test lint format bench torture schema clean help
+
+help:
+	@sed -n 's/^## //p' Makefile
+
+## make demo      train the built-in model on handwritten digits under a daemon, and watch it (a minute)
+demo: $(VENV)/.builtin
+	@$(BIN)/onetrainerd demo --dir .demo
+
+## make serve     serve on http://127.0.0.1:8000 with the built-in trainer, or with ONETRAINER_HOME
+serve: $(VENV)/.builtin
+	@$(BIN)/onetrainerd serve
+
+## make test      all tests but the storms
+test: $(VENV)/.dev
+	@$(BIN)/python -m pytest
+
+## make lint      ruff, mypy --strict, import-linter, vermin
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --python-version 3.10 ipc trainer_runner
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/vermin --quiet --no-tips --violations --eval-annotations --target=3.10- ipc trainer_runner
+
+## make format    let ruff put everything in its place
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+## make bench     measure what the README claims
+bench: $(VENV)/.dev
+	@for program in bench/*.py; do $(BIN)/python $$program || exit 1; done
+
+## make torture   the storms
+torture: $(VENV)/.dev
+	@$(BIN)/python -m pytest tests/torture --timeout=3600 --override-ini=testpaths=tests/torture
+
+## make schema    write configs/builtin.schema.json from the built-in trainer's own description
+schema: $(VENV)/.dev
+	$(BIN)/python -m trainer_runner.backends.builtin.config > configs/builtin.schema.json.new
+	mv configs/builtin.schema.json.new configs/builtin.schema.json
+
+## make clean     remove the environment and what the demo made
+clean:
+	rm -rf $(VENV) .demo build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Debian's python3 may come without ensurepip: then the machine's own pip fills the environment.
+$(BIN)/python:
+	@echo "making $(VENV)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "onetrainerd needs Python 3.11 or newer; set PYTHON=")'
+	@$(PYTHON) -m venv $(VENV) 2>/dev/null || $(PYTHON) -m venv --without-pip $(VENV)
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m pip --python $(BIN)/python install --quiet pip
+
+$(VENV)/.builtin: $(SOURCES) | $(BIN)/python
+	@echo "installing onetrainerd and the built-in trainer (PyTorch: half a minute to some minutes)"
+	@$(INSTALL) '.[builtin]'
+	@touch $@
+
+$(VENV)/.dev: $(SOURCES) | $(BIN)/python
+	@echo "installing onetrainerd, the built-in trainer and the developers' tools"
+	@$(INSTALL) '.[builtin,dev]'
+	@touch $@ $(VENV)/.builtin
