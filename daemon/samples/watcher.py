@@ -30,6 +30,7 @@ class Watcher:
         self._places: frozenset[Place] = frozenset()
         self._stop = threading.Event()
         self._ended: asyncio.Event | None = None
+        self._thread: threading.Thread | None = None
         self._retry_at = 0.0
         self._complaints: set[str] = set()
 
@@ -49,6 +50,8 @@ class Watcher:
             try:
                 async with asyncio.timeout(_STOP_S):
                     await self._ended.wait()
+                if self._thread is not None:
+                    self._thread.join()  # it has said its last word: a matter of microseconds
             except TimeoutError:
                 log.warning("the watcher of %s hangs and is left behind", ", ".join(place[0] for place in self._places))
         self._ended = None
@@ -61,7 +64,8 @@ class Watcher:
         self._stop = threading.Event()
         self._ended = asyncio.Event()
         arguments = (folders, self._stop, self._ended, asyncio.get_running_loop())
-        threading.Thread(target=self._run, args=arguments, name="samples-watcher", daemon=True).start()
+        self._thread = threading.Thread(target=self._run, args=arguments, name="samples-watcher", daemon=True)
+        self._thread.start()
 
     def _run(self, folders: list[str], stop: threading.Event, ended: asyncio.Event, loop: asyncio.AbstractEventLoop) -> None:
         def tell(call: Callable[..., None], *args: Any) -> None:
