@@ -1,0 +1,78 @@
+"""`/config`: presets, the current config, validation. Disks may hang, so everything that reads one is in a thread."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from daemon.api.keys import CURRENT, GUARD, PRESETS, ROOTS, VALIDATOR
+from daemon.api.models.common import NoBody, NoQuery, Success
+from daemon.api.models.config import (
+    ConfigChange,
+    ConfigRequest,
+    ConfigResponse,
+    ConfigSaved,
+    PresetInfo,
+    PresetList,
+    PresetQuery,
+    ValidationResponse,
+)
+from daemon.api.registry import Call, Route
+from daemon.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError, UnavailableError
+
+
+async def list_presets(call: Call[NoBody, PresetQuery]) -> PresetList:
+    found = await asyncio.to_thread(call[PRESETS].list, _folder(call))
+    return PresetList(presets=[PresetInfo.model_validate(info) for info in found], count=len(found))
+
+
+async def get_preset(call: Call[NoBody, PresetQuery]) -> ConfigResponse:
+    return ConfigResponse(config=await asyncio.to_thread(call[PRESETS].get, call.path["name"], _folder(call)))
+
+
+async def save_preset(call: Call[ConfigChange, NoQuery]) -> ConfigSaved:
+    name = call.path["name"]
+    saved = await asyncio.to_thread(call[PRESETS].save, name, call.body.config, partial=call.body.partial)
+    return ConfigSaved(message=f"Preset {name!r} saved", config=saved)
+
+
+async def delete_preset(call: Call[NoBody, NoQuery]) -> Success:
+    await asyncio.to_thread(call[PRESETS].delete, call.path["name"])
+    return Success(message=f"Preset {call.path['name']!r} deleted")
+
+
+async def get_current(call: Call[NoBody, NoQuery]) -> ConfigResponse:
+    return ConfigResponse(config=await asyncio.to_thread(call[CURRENT].get))
+
+
+async def put_current(call: Call[ConfigChange, NoQuery]) -> ConfigSaved:
+    call[GUARD].refuse_while_training()
+    saved = await asyncio.to_thread(call[CURRENT].put, call.body.config, partial=call.body.partial)
+    return ConfigSaved(message="Current config updated", config=saved)
+
+
+async def validate(call: Call[ConfigRequest, NoQuery]) -> ValidationResponse:
+    found = await asyncio.to_thread(call[VALIDATOR].validate, call.body.config)
+    return ValidationResponse.model_validate(found)
+
+
+def _folder(call: Call[Any, PresetQuery]) -> Path | None:
+    return call[ROOTS].resolve(call.query.config_dir, "config_dir") if call.query.config_dir else None
+
+
+_NAME_ERRORS = (InvalidError, NotFoundError, ConflictError, UnavailableError)
+
+ROUTES = [
+    Route(
+        "GET", "/config/presets", list_presets, "All presets", "config",
+        errors=(InvalidError, NotFoundError, ForbiddenError), seed=True, role="viewer",
+    ),
+    Route(
+        "GET", "/config/presets/{name}", get_preset, "The config of a preset", "config",
+        errors=(InvalidError, NotFoundError, ForbiddenError), seed=True, role="viewer",
+    ),
+    Route("POST", "/config/presets/{name}", save_preset, "Save a preset", "config", errors=_NAME_ERRORS, seed=True),
+    Route("DELETE", "/config/presets/{name}", delete_preset, "Delete a preset", "config", errors=_NAME_ERRORS, seed=True),
+    Route("GET", "/config/current", get_current, "What a plain start runs", "config", errors=(NotFoundError,), seed=True, role="viewer"),
+    Route("PUT", "/config/current", put_current, "Change it", "config", errors=(ConflictError, UnavailableError), seed=True),
+    Route("POST", "/config/validate", validate, "Whether a config could start", "config", seed=True, role="viewer"),
+]  # fmt: skip

@@ -1,0 +1,46 @@
+"""Where handlers find their services: typed keys of the application. `daemon/app.py` puts the services there."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from aiohttp import web
+
+from daemon.api.stream import Sockets
+from daemon.config.current import CurrentConfig
+from daemon.config.presets import Presets
+from daemon.config.validation import Validator
+from daemon.paths import Roots
+from daemon.samples.names import SampleInfo
+from daemon.settings import Settings
+from daemon.supervisor.intake import Intake
+from daemon.supervisor.supervisor import Supervisor
+from daemon.system.info import SystemInfo
+
+
+class SampleBook(Protocol):
+    """The samples of all runs."""
+
+    async def newest(self, limit: int) -> Sequence[SampleInfo]:
+        """At most *limit*, newest first."""
+        ...
+
+
+class TrainingGuard(Protocol):
+    """Whether the current config may be changed now."""
+
+    def refuse_while_training(self) -> None:
+        """Raises ConflictError while a training is under way."""
+        ...
+
+
+SETTINGS: web.AppKey[Settings] = web.AppKey("settings", Settings)
+ROOTS: web.AppKey[Roots] = web.AppKey("roots", Roots)
+PRESETS: web.AppKey[Presets] = web.AppKey("presets", Presets)
+CURRENT: web.AppKey[CurrentConfig] = web.AppKey("current", CurrentConfig)
+VALIDATOR: web.AppKey[Validator] = web.AppKey("validator", Validator)
+SYSTEM: web.AppKey[SystemInfo] = web.AppKey("system", SystemInfo)
+SAMPLES: web.AppKey[SampleBook] = web.AppKey("samples", SampleBook)
+GUARD: web.AppKey[TrainingGuard] = web.AppKey("guard", TrainingGuard)
+SUPERVISOR: web.AppKey[Supervisor] = web.AppKey("supervisor", Supervisor)
+INTAKE: web.AppKey[Intake] = web.AppKey("intake", Intake)
+SOCKETS: web.AppKey[Sockets] = web.AppKey("sockets", Sockets)
