@@ -240,7 +240,7 @@ async def test_a_client_that_goes_away_in_its_body_leaves_nothing_in_the_log(ser
 
 async def test_a_client_that_asks_first_is_told_to_go_on_only_when_it_may(server: Server) -> None:
     close = "13\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n"
-    refused_answer = await server.raw((HEAD.replace(TOKEN, "wrong") + close).encode())
+    refused_answer = await server.raw((HEAD.replace(TOKEN, "wrong") + close).encode(), at_once=True)
     assert refused_answer.startswith(b"HTTP/1.1 401 ")
     granted = await server.raw((HEAD + close).encode() + b'{"name": "n"}')
     assert granted.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK")

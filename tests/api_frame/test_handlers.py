@@ -1,0 +1,258 @@
+"""The handlers of /config, /samples and /system over the real services and a real folder."""
+
+import os
+import struct
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from daemon.api import config, samples, system
+from daemon.api.frame import make_app
+from daemon.api.keys import CURRENT, GUARD, PRESETS, ROOTS, SAMPLES, SYSTEM, VALIDATOR
+from daemon.config.current import CurrentConfig
+from daemon.config.presets import Presets
+from daemon.config.validation import Validator
+from daemon.errors import ConflictError
+from daemon.paths import Roots
+from daemon.samples.index import list_folder
+from daemon.samples.names import SampleInfo, sample_id
+from daemon.settings import Settings
+from daemon.system.info import SystemInfo
+from tests.api_frame.conftest import TOKEN, Serve, Server
+
+
+def png() -> bytes:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0\0")) + chunk(b"IEND", b"")
+
+
+class Book:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    async def newest(self, limit: int) -> Sequence[SampleInfo]:
+        return list_folder(self.folder, limit)
+
+
+class Guard:
+    training = False
+
+    def refuse_while_training(self) -> None:
+        if self.training:
+            raise ConflictError("a training is under way", code="run_active")
+
+
+class Machine:
+    async def read(self) -> dict[str, Any]:
+        gpu = {"index": 0, "name": "GPU", "memory_total": 1, "memory_allocated": 1, "memory_reserved": 1, "memory_free": 0}
+        return {
+            "gpus": [gpu], "cpu_count": 2, "memory_total": 1, "memory_available": 1, "python_version": "3.11",
+            "torch_version": "not installed", "cuda_available": False, "cuda_version": None,
+        }  # fmt: skip
+
+
+@pytest.fixture
+def guard() -> Guard:
+    return Guard()
+
+
+@pytest.fixture
+async def server(serve: Serve, tmp_path: Path, guard: Guard) -> Server:
+    for name in ("builtin", "samples/0 - a digit"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "builtin/digits.json").write_text('{"epochs": 2}')
+    roots = Roots([tmp_path], tmp_path)
+    app = make_app(Settings(), TOKEN, [*config.ROUTES, *samples.ROUTES, *system.ROUTES])
+    app[ROOTS] = roots
+    app[PRESETS] = Presets(tmp_path / "presets", tmp_path / "builtin")
+    app[CURRENT] = CurrentConfig(tmp_path / "current.json")
+    app[VALIDATOR] = Validator({"type": "object", "properties": {"epochs": {"type": "integer"}}}, roots)
+    app[SAMPLES] = Book(tmp_path / "samples")
+    app[GUARD] = guard
+    app[SYSTEM] = cast("SystemInfo", Machine())
+    return await serve(app=app)
+
+
+async def ask(server: Server, method: str, path: str, **options: Any) -> SimpleNamespace:
+    async with server.call(method, path, **options) as response:
+        return SimpleNamespace(status=response.status, json=await response.json(), headers=response.headers)
+
+
+@pytest.mark.parametrize("prefix", ["", "/api"])
+async def test_a_preset_is_saved_changed_listed_and_deleted(server: Server, prefix: str) -> None:
+    path = f"{prefix}/config/presets/%23my%20pr%C3%A4set"
+    assert (await ask(server, "GET", path)).status == 404
+    saved = await ask(server, "POST", path, json={"config": {"a": {"b": 1}}})
+    assert (saved.status, saved.json["success"], saved.json["config"]) == (200, True, {"a": {"b": 1}})
+    await ask(server, "POST", path, json={"config": {"a": {"c": 2}}, "partial": True})
+    assert (await ask(server, "GET", path)).json == {"config": {"a": {"b": 1, "c": 2}}}
+    listed = (await ask(server, "GET", f"{prefix}/config/presets")).json
+    assert [(preset["name"], preset["source"]) for preset in listed["presets"]] == [("#my präset", "user"), ("digits", "builtin")]
+    assert listed["count"] == 2
+    assert (await ask(server, "DELETE", path)).json["success"] is True
+    assert (await ask(server, "DELETE", path)).status == 404
+
+
+async def test_built_in_presets_are_a_conflict_and_bad_names_a_400(server: Server) -> None:
+    calls: list[tuple[str, dict[str, Any]]] = [("POST", {"json": {"config": {}}}), ("DELETE", {})]
+    for method, options in calls:
+        assert (await ask(server, method, "/config/presets/digits", **options)).status == 409
+        for name in ("..%2Fx", "%2Fetc%2Fpasswd", ".x", "%00", "%0a", "a" * 201):
+            answer = await ask(server, method, f"/config/presets/{name}", **options)
+            assert (answer.status, answer.json["details"]["code"]) == (400, "bad_name")
+
+
+async def test_a_folder_of_presets_must_lie_in_the_roots(server: Server, tmp_path: Path) -> None:
+    assert (await ask(server, "GET", "/config/presets?config_dir=builtin")).json["count"] == 1
+    assert (await ask(server, "GET", "/config/presets/digits?config_dir=builtin")).json == {"config": {"epochs": 2}}
+    refused = await ask(server, "GET", "/config/presets?config_dir=/etc")
+    assert (refused.status, refused.json["details"]["code"], refused.json["details"]["roots"]) == (403, "outside_roots", [str(tmp_path)])
+    assert (await ask(server, "GET", "/config/presets?config_dir=missing")).status == 404
+
+
+async def test_the_current_config_is_put_and_got_but_not_changed_while_training(server: Server, guard: Guard) -> None:
+    assert (await ask(server, "GET", "/config/current")).status == 404
+    assert (await ask(server, "PUT", "/config/current", json={"config": {"a": {"b": 1}}, "partial": False})).json["config"] == {
+        "a": {"b": 1}
+    }
+    assert (await ask(server, "PUT", "/config/current", json={"config": {"a": {"c": 1}}, "partial": True})).status == 200
+    assert (await ask(server, "GET", "/config/current")).json == {"config": {"a": {"b": 1, "c": 1}}}
+    guard.training = True
+    refused = await ask(server, "PUT", "/config/current", json={"config": {}})
+    assert (refused.status, refused.json["details"]["code"]) == (409, "run_active")
+    assert (await ask(server, "GET", "/config/current")).json == {"config": {"a": {"b": 1, "c": 1}}}
+
+
+async def test_a_validation_is_always_200_for_an_object(server: Server) -> None:
+    answer = await ask(server, "POST", "/config/validate", json={"config": {"epochs": "x", "epoch": 1}})
+    assert (answer.status, answer.json["valid"], answer.json["warnings"]) == (200, False, ["/epoch: no such key; did you mean epochs?"])
+    assert answer.json["errors"] == ['/epochs: "x" is not an integer']
+    assert (await ask(server, "POST", "/config/validate", json={"config": []})).status == 400
+
+
+async def test_the_machine_and_the_models_are_told(server: Server) -> None:
+    info = (await ask(server, "GET", "/system/info")).json
+    assert info["gpus"][0]["utilization"] is None
+    models = (await ask(server, "GET", "/system/models")).json
+    assert models["count"] == len(models["models"]) > 20
+
+
+async def get_file(server: Server, path: Path | str, method: str = "GET", **headers: str) -> SimpleNamespace:
+    identifier = path if isinstance(path, str) else sample_id(path)
+    async with server.call(
+        method, f"/samples/{identifier}", headers={name.replace("_", "-"): text for name, text in headers.items()}
+    ) as response:
+        return SimpleNamespace(status=response.status, body=await response.read(), headers=response.headers)
+
+
+@pytest.fixture
+def file(tmp_path: Path, server: Server) -> Path:
+    path = tmp_path / 'samples/0 - a digit/2026-training-sample-7-1-3 \u00e4".png'
+    path.write_bytes(png())
+    return path
+
+
+async def test_samples_are_listed_newest_first_from_all_runs_or_a_folder(server: Server, file: Path) -> None:
+    second = file.with_name("sample_9_2_1.png")
+    second.write_bytes(png())
+    os.utime(file, (1, 1))
+    for path in ("/samples", "/samples?samples_dir=samples"):
+        listed = (await ask(server, "GET", path)).json
+        assert listed["count"] == 2
+        assert [(item["filename"], item["step"]) for item in listed["samples"]] == [(second.name, 9), (file.name, None)]
+    assert (await ask(server, "GET", "/samples?limit=1")).json["count"] == 1
+    assert (await ask(server, "GET", "/samples?samples_dir=/etc")).status == 403
+    assert (await ask(server, "GET", "/samples?samples_dir=none")).json == {"samples": [], "count": 0}
+
+
+async def test_a_sample_is_sent_with_its_type_and_nothing_can_run_in_it(server: Server, file: Path) -> None:
+    answer = await get_file(server, file)
+    assert (answer.status, answer.body) == (200, png())
+    assert answer.headers["Content-Type"] == "image/png"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'")
+    assert answer.headers["Content-Disposition"] == (
+        "inline; filename=\"2026-training-sample-7-1-3 __.png\"; filename*=UTF-8''2026-training-sample-7-1-3%20%C3%A4%22.png"
+    )
+    head = await get_file(server, file, "HEAD")
+    assert (head.status, head.body, head.headers["Content-Length"]) == (200, b"", str(len(png())))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "status", "part"),
+    [
+        ("bytes=0-9", 206, slice(0, 10)),
+        ("bytes=10-", 206, slice(10, None)),
+        ("bytes=-5", 206, slice(-5, None)),
+        ("bytes=10-99999", 206, slice(10, None)),
+        ("bytes=99999-", 416, slice(0, 0)),
+        ("bytes=5-2", 416, slice(0, 0)),
+        ("bytes=0-1,3-4", 200, slice(None)),
+        ("lines=0-1", 200, slice(None)),
+        ("bytes=x", 200, slice(None)),
+    ],
+)
+async def test_a_part_of_a_sample_is_sent(server: Server, file: Path, wanted: str, status: int, part: slice) -> None:
+    answer = await get_file(server, file, Range=wanted)
+    assert (answer.status, answer.body) == (status, png()[part])
+    if status == 416:
+        assert answer.headers["Content-Range"] == f"bytes */{len(png())}"
+
+
+async def test_a_sample_that_the_client_has_is_not_sent_again(server: Server, file: Path) -> None:
+    first = await get_file(server, file)
+    tag, modified = first.headers["ETag"], first.headers["Last-Modified"]
+    assert (await get_file(server, file, If_None_Match=tag)).status == 304
+    assert (await get_file(server, file, If_Modified_Since=modified)).status == 304
+    assert (await get_file(server, file, If_None_Match='"other"')).status == 200
+    assert (await get_file(server, file, If_Match='"other"')).status == 412
+    assert (await get_file(server, file, Range="bytes=0-1", If_Range=tag)).status == 206
+    assert (await get_file(server, file, Range="bytes=0-1", If_Range='"other"')).status == 200
+    assert (await get_file(server, file, Range="bytes=0-1", If_Range=f"W/{tag}")).status == 200
+
+
+async def test_what_is_no_whole_sample_in_the_roots_is_not_served(server: Server, file: Path, tmp_path: Path) -> None:
+    (tmp_path / "half.png").write_bytes(png()[:-3])
+    (tmp_path / "page.html").write_text("<script>")
+    (tmp_path / "page.png").write_text("<html><script>")
+    (tmp_path / "link.png").symlink_to("/etc/hostname")
+    (tmp_path / "folder.png").mkdir()
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "secret.json").write_text("{}")
+    for name in ("half.png", "page.html", "page.png", "folder.png", "pipe.png", "secret.json", "missing.png"):
+        assert (await get_file(server, tmp_path / name)).status == 404, name
+    for path in (tmp_path / "link.png", Path("/etc/passwd"), Path("/proc/self/environ"), Path("/dev/zero")):
+        assert (await get_file(server, path)).status == 403, path
+    for identifier in ("x", "..", "%2e%2e%2fetc", "L2V0Yy8uLi8", "A" * 10_000, "\u00e4"):
+        assert (await get_file(server, identifier)).status in {400, 404}, identifier
+
+
+async def test_a_link_inside_the_roots_leads_to_the_sample_itself(server: Server, file: Path, tmp_path: Path) -> None:
+    (tmp_path / "link.png").symlink_to(file)
+    assert (await get_file(server, tmp_path / "link.png")).status == 200
+
+
+async def test_a_name_that_is_not_utf8_is_served_too(server: Server, tmp_path: Path) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.png"))
+    path.write_bytes(png())
+    assert (await get_file(server, path)).status == 200
+
+
+async def test_no_descriptor_stays_open(server: Server, file: Path, tmp_path: Path) -> None:
+    (tmp_path / "half.png").write_bytes(png()[:-3])
+    for _ in range(3):
+        await get_file(server, file)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(20):
+        await get_file(server, file)
+        await get_file(server, file, "HEAD")
+        await get_file(server, tmp_path / "half.png")
+        await get_file(server, file, Range="bytes=9999-")
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before + 2
