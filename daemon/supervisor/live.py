@@ -22,7 +22,7 @@ from daemon.supervisor.store import StoredRun
 from daemon.supervisor.watch import wait_gone, wakes
 from ipc.atomic import replace_json
 from ipc.process import ProcessIdentity
-from ipc.run_directory import AttemptDirectory
+from ipc.run_directory import AttemptDirectory, RunDirectory
 
 _LOG = logging.getLogger(__name__)
 _LOOK_S = 5.0
@@ -48,7 +48,11 @@ class LiveRun:
 
     @property
     def run_id(self) -> str:
-        return self.stored.directory.run_id
+        return self.directory.run_id
+
+    @property
+    def directory(self) -> RunDirectory:
+        return self.stored.directory
 
     @property
     def view(self) -> RunView:
@@ -61,7 +65,7 @@ class LiveRun:
 
     @property
     def _attempt(self) -> AttemptDirectory:
-        return self.stored.directory.attempt(self.view.attempt)
+        return self.directory.attempt(self.view.attempt)
 
     # Beginning.
 
@@ -199,8 +203,8 @@ class LiveRun:
         self._desk = None
         self.is_settled = self.view.state in ENDED
         if self.is_settled:
-            shutil.rmtree(self.stored.directory.secrets, ignore_errors=True)
-            shutil.rmtree(self.stored.directory.tmp, ignore_errors=True)
+            shutil.rmtree(self.directory.secrets, ignore_errors=True)
+            shutil.rmtree(self.directory.tmp, ignore_errors=True)
         self.history.close()
         self._bell.ring()
 

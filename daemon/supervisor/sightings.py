@@ -26,6 +26,8 @@ class SampledRun(Protocol):
     @property
     def run_id(self) -> str: ...
     @property
+    def directory(self) -> RunDirectory: ...
+    @property
     def view(self) -> RunView: ...
     def record(self, kind: str, fields: Record) -> None: ...
 
@@ -58,17 +60,18 @@ class Sightings:
         folder = self._folders.get(run_id)
         return folder.index.newest(limit) if folder else None
 
-    def open(self, run: SampledRun, directory: RunDirectory) -> None:
-        """Begin with what the run's history has announced already: nothing is announced twice."""
+    def open(self, run: SampledRun) -> None:
+        """Watch the folder of *run* once its trainer has named it. What its history has announced already is not announced again."""
         samples_dir = run.view.samples_dir
         if samples_dir is None or run.run_id in self._folders:
             return
-        folder = _Folder(run, SampleIndex(Path(samples_dir)), _announced(directory))
+        folder = _Folder(run, SampleIndex(Path(samples_dir)), _announced(run.directory))
         self._folders[run.run_id] = folder
         self._watch.add(run.run_id, Path(samples_dir))
 
     def hear(self, run: SampledRun, record: Record) -> None:
-        """A `sample` event: the trainer has written a file and says what it is."""
+        """A `trainer.ready` event names the folder; a `sample` event says what the file is that the trainer has just written."""
+        self.open(run)
         folder = self._folders.get(run.run_id)
         path = record.get("path")
         if folder is None or not isinstance(path, str):

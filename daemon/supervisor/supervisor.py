@@ -208,7 +208,7 @@ class Supervisor:
         return launch_file(attempt, self._trainers[backend](), self._archive, self._policy.stop, continue_from)
 
     async def _hold(self, run: LiveRun) -> None:
-        self.sightings.open(run, run.stored.directory)
+        self.sightings.open(run)
         await run.hold()
         self._fill_places()
 
