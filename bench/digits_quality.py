@@ -90,9 +90,11 @@ def classifier(folder: Path) -> Any:
     return SVC(C=10).fit(pixels, [int(file.stem.split("-")[1]) for file in files])
 
 
-def write_grid(path: Path, images: torch.Tensor, scale: int = 2) -> None:
-    side = images.shape[-1]
-    rows = ((images[:, 0] + 1) * 127.5).round().to(torch.uint8).reshape(10, PER_DIGIT, side, side)[:, :25]
+def write_grid(path: Path, images: torch.Tensor, scale: int = 3) -> None:
+    shades = ((images[:, 0] + 1) * 127.5).round().to(torch.uint8)
+    framed = torch.nn.functional.pad(shades, (1, 1, 1, 1), value=64)
+    side = framed.shape[-1]
+    rows = framed.reshape(10, PER_DIGIT, side, side)[:, :25]
     pixels = rows.permute(0, 2, 1, 3).reshape(10 * side, -1).numpy()
     picture = Image.fromarray(pixels)
     picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST).save(path)

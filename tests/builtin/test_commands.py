@@ -110,6 +110,24 @@ def test_commands_are_carried_out_during_a_pause(folder: Path) -> None:
     assert len(run.of("step")) == 12
 
 
+def test_a_pause_asked_for_while_loading_holds_before_anything_is_done(folder: Path) -> None:
+    run = Run(config_for(folder, sample_after=1, sample_after_unit="EPOCH"))
+    run.at("status", lambda: run.command("pause", mode="hold"), text="loading the model")
+    run.at("paused", lambda: run.command("resume"))
+    run.go()
+    kinds = [event["type"] for event in run.events]
+    assert kinds.index("resumed") < kinds.index("sampling") < kinds.index("step")
+
+
+def test_a_pause_asked_for_during_a_sampling_holds_before_the_next_step(folder: Path) -> None:
+    run = Run(config_for(folder))
+    run.at_step(3, lambda: run.command("sample", sample={"diffusion_steps": 5}))
+    run.at("sampling", lambda: run.command("pause", mode="hold"), current=2)
+    run.at("paused", lambda: run.command("resume"))
+    run.go()
+    assert run.of("paused")[0]["global_step"] == 3
+
+
 def test_stop_ends_after_the_present_step_with_backup_and_model(folder: Path) -> None:
     run = Run(config_for(folder, backup_before_save=True))
     run.at_step(5, lambda: run.command("stop"))

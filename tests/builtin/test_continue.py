@@ -2,6 +2,9 @@
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +62,42 @@ def test_all_weights_are_equal_to_the_last_bit(folder: Path, step: int, changes:
     assert straight_end.model_path.read_bytes() == second_end.model_path.read_bytes()
     told = [(event["global_step"], event["scalars"]) for run in (first, second) for event in run.of("step")]
     assert told == [(event["global_step"], event["scalars"]) for event in straight.of("step")]
+
+
+def test_a_release_while_loading_is_continued_to_the_same_bits(folder: Path) -> None:
+    straight = Run(config_for(folder)).go()
+    assert straight.model_path
+    expected = straight.model_path.read_bytes()
+    run = Run(config_for(folder))
+    run.at("status", lambda: run.command("pause", "go", mode="release"), text="creating the data loader/caching")
+    assert run.go().global_step == 0
+    assert run.answer_to("go")["result"]["path"].endswith("-backup-0-0-0")
+    Run(config_for(folder, continue_last_backup=True)).go()
+    assert straight.model_path.read_bytes() == expected
+
+
+def test_a_training_that_was_killed_is_continued_to_the_same_bits(folder: Path) -> None:
+    config = config_for(folder, backup_after=7, backup_after_unit="STEP")
+    straight = Run(config).go()
+    assert straight.model_path
+    expected = straight.model_path.read_bytes()
+    straight.model_path.unlink()
+    shutil.rmtree(folder / "workspace")
+
+    code = f"""
+import json, os, signal
+from tests.builtin.lab import Run
+run = Run(json.loads({json.dumps(config)!r}))
+run.at_step(9, lambda: os.kill(os.getpid(), signal.SIGKILL))
+run.go()
+"""
+    killed = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], capture_output=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert not straight.model_path.exists()
+    run = Run({**config, "continue_last_backup": True})
+    run.go()
+    assert run.of("continued")[0]["global_step"] == 6
+    assert straight.model_path.read_bytes() == expected
 
 
 def backups_of(folder: Path) -> list[Path]:

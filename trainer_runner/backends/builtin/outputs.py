@@ -22,6 +22,10 @@ from trainer_runner.trainer.session import Session
 _FORMATS = {"PNG": ("png", "PNG"), "JPG": ("jpg", "JPEG")}
 
 
+class SamplesFailedError(Exception):
+    """Samples that failed, each of them already told to the session."""
+
+
 class Workspace(NamedTuple):
     """The folders of a run, absolute, as OneTrainer lays them out."""
 
@@ -57,7 +61,7 @@ class Outputs:
 
         Raises:
             InterruptedSamplingError: *should_stop* said so; the rest is not drawn.
-            RuntimeError: one or more failed.
+            SamplesFailedError: one or more failed.
         """
         self._session.status("Sampling ...")
         passes = [(self._averaged(), "")]
@@ -79,7 +83,7 @@ class Outputs:
                         self._session.error("sample", error)
                         failures.append(f"sample {index}: {error}")
         if failures:
-            raise RuntimeError("; ".join(failures))
+            raise SamplesFailedError("; ".join(failures))
         return paths
 
     def custom_sample(self, sample: SampleConfig, should_stop: "Callable[[], bool]", command_id: "str | None") -> Path:

@@ -59,7 +59,7 @@ def _train(
     found = _find_backup(session, config, workspace)
     session.status("creating the data loader/caching")
     channels = found[1].model.shape.channels if found else None
-    dataset = load_dataset(config, channels, lambda text: session.log("warning", text), commands.is_ending)
+    dataset = load_dataset(config, channels, lambda text: session.log("warning", text), lambda: commands.is_stopping)
     session.status("running model setup")
     state = found[1] if found else new_state(config, dataset)
     begun = state.place

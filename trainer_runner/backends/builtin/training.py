@@ -15,7 +15,7 @@ from trainer_runner.backends.builtin.concepts import Dataset
 from trainer_runner.backends.builtin.config import TrainConfig, read_sample
 from trainer_runner.backends.builtin.intervals import Intervals
 from trainer_runner.backends.builtin.optimizing import learning_rate, set_learning_rate
-from trainer_runner.backends.builtin.outputs import Outputs, say
+from trainer_runner.backends.builtin.outputs import Outputs, SamplesFailedError, say
 from trainer_runner.backends.builtin.sampling import InterruptedSamplingError
 from trainer_runner.backends.builtin.scalars import Scalars
 from trainer_runner.backends.builtin.seeds import generator
@@ -75,13 +75,15 @@ class Training:
 
     def between_steps(self) -> None:
         """What is due is remembered until no gradient is pending: a backup could not hold one."""
+        if not self._has_gradient:
+            self._session.hold_while_paused(self._serve_while_held)
         if not self._commands.is_ending():
             self._note_due()
         if self._has_gradient:
             return
         self._act_on_due()
         self._carry_out_commands()
-        self._session.hold_while_paused(self._serve_while_held)
+        self._session.hold_while_paused(self._serve_while_held)  # asked for during a long sampling: no step more
 
     def _note_due(self) -> None:
         config, place, intervals = self._config, self._state.place, self._intervals
@@ -102,7 +104,7 @@ class Training:
             with self.phase("sampling"):
                 try:
                     self._outputs.default_samples(self._commands.is_ending)
-                except (InterruptedSamplingError, RuntimeError):
+                except (InterruptedSamplingError, SamplesFailedError):
                     pass  # given up for the end, or told one by one
         for name, act in (("backup", self._outputs.backup), ("save", self._outputs.save)):
             if name in due:
@@ -125,6 +127,8 @@ class Training:
                     self._session.failed(command.id, "run_ended", str(error))
                 except ConfigError as error:
                     self._session.failed(command.id, "invalid", str(error))
+                except SamplesFailedError as error:
+                    self._session.failed(command.id, "failed", str(error))
                 except Exception as error:  # noqa: BLE001 - a command that fails does not end a training
                     self._session.error(command.name if command.name in ("backup", "save") else "sample", error)
                     self._session.failed(command.id, "failed", f"{type(error).__name__}: {error}")
