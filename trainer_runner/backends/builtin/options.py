@@ -105,7 +105,7 @@ def _scalar(value: Any, kind: type, metadata: Mapping[str, Any]) -> Any:
     expected = f"{_NAMES[kind]}{_limits_in_words(limits)} was expected"
     if metadata["as_text"] and isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value):
         value = int(value)
-    if kind is int and isinstance(value, float) and value.is_integer():
+    if kind is int and isinstance(value, float) and value % 1 == 0:
         value = int(value)  # JSON knows one kind of number: 3.0 is an integer
     if kind is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53:
         value = float(value)
