@@ -12,6 +12,7 @@ class BuiltinBackend:
     """Satisfies `trainer_runner.trainer.backend.Backend`."""
 
     def run(self, session: "Session") -> Outcome:
+        session.phase("loading")
         from trainer_runner.backends.builtin.run import run  # noqa: PLC0415 - torch takes seconds; the config's schema must not
 
         return run(session)

@@ -1,6 +1,8 @@
 """A training from its config to its end, in OneTrainer's order and words: load, train, back up, save."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -25,15 +27,15 @@ _SMALL, _MOST_THREADS = 32, 4
 
 def run(session: Session) -> Outcome:
     """Satisfies `Backend.run`. Raises ConfigError, FileNotFoundError, NotFiniteLossError, OSError, BackupError."""
-    session.phase("loading")
     session.status("loading the model")
-    loaded = load(session.config)
-    config = loaded.config
-    _check_device(config)
+    with _errors_at("config"):
+        loaded = load(session.config)
+        config = loaded.config
+        _check_device(config)
+        destination = _checked_destination(config)
     _tell_other_keys(session, loaded)
     torch.set_num_threads(_thread_count(config))
     workspace = Workspace(Path(config.workspace_dir).absolute())
-    destination = _checked_destination(config)
     session.ready(
         backend="builtin", capabilities=CAPABILITIES, torch=str(torch.__version__), device=config.train_device,
         workspace_dir=workspace.root, samples_dir=workspace.samples,
@@ -56,12 +58,13 @@ def run(session: Session) -> Outcome:
 def _train(
     session: Session, config: TrainConfig, commands: Commands, workspace: Workspace, destination: Path, stamps: Stamps, scalars: Scalars
 ) -> Outcome:
-    found = _find_backup(session, config, workspace)
-    session.status("creating the data loader/caching")
-    channels = found[1].model.shape.channels if found else None
-    dataset = load_dataset(config, channels, lambda text: session.log("warning", text), lambda: commands.is_stopping)
-    session.status("running model setup")
-    state = found[1] if found else new_state(config, dataset)
+    with _errors_at("start"):
+        found = _find_backup(session, config, workspace)
+        session.status("creating the data loader/caching")
+        channels = found[1].model.shape.channels if found else None
+        dataset = load_dataset(config, channels, lambda text: session.log("warning", text), lambda: commands.is_stopping)
+        session.status("running model setup")
+        state = found[1] if found else new_state(config, dataset)
     begun = state.place
     say(f"{len(dataset.images)} images, {parameter_count(state.model):,} parameters, {config.train_device}")
     outputs = Outputs(session, config, state, workspace, scalars, stamps)
@@ -77,7 +80,18 @@ def _train(
             break
         if _release(session, commands, training, outputs):
             return Outcome("released", "backed up and let go", state.place.global_step, None, outputs.last_backup)
-    return _end(session, config, commands, training, outputs, state, destination)
+    with _errors_at("end"):
+        return _end(session, config, commands, training, outputs, state, destination)
+
+
+@contextmanager
+def _errors_at(where: str) -> "Iterator[None]":
+    """Errors inside say *where* they happened, for the trainer's `error` event."""
+    try:
+        yield
+    except Exception as error:
+        error.where = where  # type: ignore[attr-defined]  # read by trainer/main.py off any exception
+        raise
 
 
 def _release(session: Session, commands: Commands, training: Training, outputs: Outputs) -> bool:
