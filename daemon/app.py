@@ -16,7 +16,7 @@ from aiohttp import web
 
 from daemon.api import config, runs, samples, system, training
 from daemon.api.frame import make_app
-from daemon.api.keys import CURRENT, GUARD, INTAKE, PRESETS, ROOTS, SAMPLES, SETTINGS, SOCKETS, SUPERVISOR, SYSTEM, VALIDATOR
+from daemon.api.keys import CURRENT, GUARD, INTAKE, PRESETS, ROOTS, SAMPLES, SOCKETS, SUPERVISOR, SYSTEM, VALIDATOR
 from daemon.api.server import ApiRunner
 from daemon.api.stream import Sockets
 from daemon.config.current import CurrentConfig
@@ -26,6 +26,7 @@ from daemon.data import data_folder
 from daemon.errors import UnavailableError
 from daemon.paths import Roots
 from daemon.settings import Settings
+from daemon.supervisor.checkout import find_onetrainer
 from daemon.supervisor.intake import Intake
 from daemon.supervisor.launcher import DirectLauncher
 from daemon.supervisor.packing import pack_runner
@@ -119,7 +120,6 @@ def build_app(settings: Settings, token: str | None) -> web.Application:
     current = CurrentConfig(settings.state_dir / "current.json")
     supervisor = _supervisor(settings, cwd)
     app = make_app(settings, token, ROUTES)
-    app[SETTINGS] = settings
     app[ROOTS] = roots
     app[VALIDATOR] = validator
     app[CURRENT] = current
@@ -141,6 +141,9 @@ def build_app(settings: Settings, token: str | None) -> web.Application:
 def _supervisor(settings: Settings, cwd: Path) -> Supervisor:
     archive = pack_runner(settings.state_dir / "runtime")
     trainers: dict[str, Callable[[], Trainer]] = {"builtin": functools.partial(builtin_trainer, cwd)}
+    if settings.onetrainer.home:
+        trainers["onetrainer"] = functools.partial(find_onetrainer, settings.onetrainer.home, settings.onetrainer.python)
+    trainers[settings.chosen_backend]()  # what is wrong with it is told now, not at the first start
     policy = Policy(settings.runs.max_concurrent, StopPeriods(settings.stop.grace_s, settings.stop.term_s))
     return Supervisor(RunStore(settings.state_dir), DirectLauncher(archive), archive, trainers, policy)
 
@@ -157,6 +160,8 @@ def _preset_folders(settings: Settings) -> list[Path]:
 
 
 def _trainer_python(settings: Settings) -> Path:
+    if settings.chosen_backend == "onetrainer" and settings.onetrainer.home:
+        return find_onetrainer(settings.onetrainer.home, settings.onetrainer.python).python
     return Path(sys.executable)
 
 

@@ -76,7 +76,7 @@ async def generate_default(call: Call[NoBody, NoQuery]) -> Success:
     return Success(message="Default sample generation requested")
 
 
-async def stream(call: Call[NoBody, StreamQuery]) -> web.StreamResponse:
+async def stream(call: Call[NoBody, StreamQuery]) -> web.WebSocketResponse:
     feed = Feed(call[SUPERVISOR], Cursor.decode(call.query.cursor) if call.query.cursor else None)
     return await call[SOCKETS].serve(call.request, feed, call[SUPERVISOR].bell)
 

@@ -7,21 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from daemon.errors import NotFoundError, UnavailableError
+from daemon.token import read_token
 from ipc.atomic import read_object
 from ipc.errors import IpcError
 
 _ANSWER_S = 10.0
-
-
-def stored_token(state_dir: Path) -> str:
-    """The token of *state_dir*. Raises NotFoundError where no daemon has made one yet."""
-    path = state_dir / "token"
-    try:
-        return path.read_text(encoding="ascii").strip()
-    except FileNotFoundError:
-        raise NotFoundError(f"{path} is not there yet: it is made when `onetrainerd serve` first starts") from None
-    except OSError as error:
-        raise UnavailableError(f"{path} cannot be read: {error.strerror}; run this as the user that the daemon runs as") from error
 
 
 def endpoint(state_dir: Path) -> str:
@@ -37,7 +27,7 @@ def ask(state_dir: Path, path: str) -> Any:
     url = endpoint(state_dir) + path
     request = urllib.request.Request(url)  # noqa: S310 - http to our own daemon
     if (state_dir / "token").exists():
-        request.add_header("Authorization", f"Bearer {stored_token(state_dir)}")
+        request.add_header("Authorization", f"Bearer {read_token(state_dir / 'token')}")
     try:
         with urllib.request.urlopen(request, timeout=_ANSWER_S) as answer:  # noqa: S310
             return json.load(answer)

@@ -14,8 +14,8 @@ import aiohttp
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from daemon.cli.client import stored_token
 from daemon.errors import NotFoundError, UnavailableError
+from daemon.token import read_token
 
 _START_S = 60.0
 _NEEDS = "the built-in trainer needs PyTorch: pip install 'onetrainerd[builtin]'"
@@ -75,7 +75,7 @@ async def _daemon(folder: Path) -> AsyncIterator[tuple[str, str]]:
             line = (await process.stdout.readline()).decode()
         if " on http" not in line:
             raise UnavailableError(f"the daemon did not start; see {log.name}: {Path(log.name).read_text()[-500:]}")
-        url, token = line.split(" on ")[1].split()[0], stored_token(state_dir)
+        url, token = line.split(" on ")[1].split()[0], read_token(state_dir / "token")
         try:
             yield url, token
         except BaseException:

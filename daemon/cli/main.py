@@ -48,9 +48,9 @@ def serve(
 @app.command()
 def token(config: ConfigFile = None, state_dir: StateDir = None) -> None:
     """Print the token that clients send as `Authorization: Bearer …`."""
-    from daemon.cli.client import stored_token  # noqa: PLC0415
+    from daemon.token import read_token  # noqa: PLC0415
 
-    print(stored_token(_settings({"config": config, "state_dir": state_dir}).state_dir))
+    print(read_token(_settings({"config": config, "state_dir": state_dir}).state_dir / "token"))
 
 
 @app.command()

@@ -15,12 +15,13 @@ _CONSOLE_BYTES = 16 << 20
 
 @dataclass(frozen=True)
 class Trainer:
-    """How the trainer of one backend is started."""
+    """How the trainer of one backend is started. *private_hub_token*: its login to the hub is kept inside the run (HF_TOKEN_PATH)."""
 
     backend: str
     python: Path
     cwd: Path
     env: Mapping[str, str] = field(default_factory=dict)
+    private_hub_token: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ def launch_file(attempt: AttemptDirectory, trainer: Trainer, archive: Path, stop
         "TMPDIR": str(attempt.run.tmp),
         **trainer.env,
     }
+    if trainer.private_hub_token:
+        environment["HF_TOKEN_PATH"] = str(attempt.run.secrets / "hub_token")
     for name in ("PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV"):
         environment.pop(name, None)
     return {

@@ -179,8 +179,18 @@ class Supervisor:
                 f"run {first.run_id} {what}; stop it first, or queue this one with POST /runs", code="run_active", run_id=first.run_id
             )
 
+    def _trainer(self, backend: str) -> Trainer:
+        """Raises DaemonError where the backend is not there, or not any more."""
+        find = self._trainers.get(backend)
+        if find is None:
+            raise UnavailableError(
+                f"this daemon has no {backend!r} trainer; it has: {', '.join(self._trainers)}. Set ONETRAINER_HOME for OneTrainer",
+                code="no_backend",
+            )
+        return find()
+
     def _create(self, spec: RunSpec) -> LiveRun:
-        self._trainers[spec.backend]()
+        self._trainer(spec.backend)
         try:
             stored = self._store.create(spec, self._clock())
         except OSError as error:
@@ -205,7 +215,7 @@ class Supervisor:
         self._spawn(self._hold(run), f"run {run.run_id}")
 
     def _launch_file(self, backend: str, attempt: AttemptDirectory, continue_from: str | None) -> Record:
-        return launch_file(attempt, self._trainers[backend](), self._archive, self._policy.stop, continue_from)
+        return launch_file(attempt, self._trainer(backend), self._archive, self._policy.stop, continue_from)
 
     async def _hold(self, run: LiveRun) -> None:
         self.sightings.open(run)

@@ -35,7 +35,7 @@ def make_config(folder: Path, **changes: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-LONG = {"epochs": 100_000, "sample_after_unit": "NEVER"}
+LONG: dict[str, Any] = {"epochs": 100_000, "sample_after_unit": "NEVER"}
 """Trains until it is stopped."""
 
 

@@ -1,0 +1,130 @@
+"""The command line's contract: what others script against."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+COMMAND = [sys.executable, "-m", "daemon.cli.main"]
+ENVIRONMENT = {key: value for key, value in os.environ.items() if not key.startswith(("ONETRAINER", "STATE_DIRECTORY"))}
+
+
+def run(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *arguments], cwd=folder, env=ENVIRONMENT | environment, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [*COMMAND, "serve", "--state-dir", "state", "--port", "0"],
+        cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    yield process
+    process.terminate()
+    process.communicate(timeout=30)
+
+
+def listening(server: subprocess.Popen[str]) -> str:
+    assert server.stdout is not None
+    line = server.stdout.readline()
+    found = re.fullmatch(r"onetrainerd \S+ listens on (http://127\.0\.0\.1:\d+) with the builtin trainer\n", line)
+    assert found, line
+    return found[1]
+
+
+def test_serve_prints_one_line_when_it_listens_and_exits_with_0_on_sigterm(server: subprocess.Popen[str]) -> None:
+    listening(server)
+    server.send_signal(signal.SIGTERM)
+    out, _ = server.communicate(timeout=30)
+    assert (server.returncode, out) == (0, "")
+
+
+def test_token_prints_the_token_and_nothing_else(server: subprocess.Popen[str], tmp_path: Path) -> None:
+    listening(server)
+    result = run(tmp_path, "token", "--state-dir", "state")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout == (tmp_path / "state" / "token").read_text()
+    assert (tmp_path / "state" / "token").stat().st_mode & 0o777 == 0o600
+
+
+def test_status_tells_what_the_daemon_does_for_people_and_for_programs(server: subprocess.Popen[str], tmp_path: Path) -> None:
+    url = listening(server)
+    assert run(tmp_path, "status", "--state-dir", "state").stdout == f"{url}: idle\n"
+    told = json.loads(run(tmp_path, "status", "--state-dir", "state", "--json").stdout)
+    assert (told["daemon"], told["training"]["status"], told["runs"]) == (url, "idle", [])
+
+
+def test_status_without_a_daemon_exits_with_3(tmp_path: Path) -> None:
+    result = run(tmp_path, "status", "--state-dir", "state")
+    assert result.returncode == 3
+    assert "onetrainerd serve" in result.stdout
+
+
+def test_a_state_directory_in_use_is_refused_in_one_line(server: subprocess.Popen[str], tmp_path: Path) -> None:
+    listening(server)
+    result = run(tmp_path, "serve", "--state-dir", "state", "--port", "0")
+    assert result.returncode == 1
+    assert re.fullmatch(r"onetrainerd: the state directory \S+/state is in use by another onetrainerd; .*--state-dir\n", result.stderr)
+
+
+def test_a_port_in_use_is_refused_in_one_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        result = run(tmp_path, "serve", "--state-dir", "state", "--port", port)
+    assert result.returncode == 1
+    assert result.stderr == (
+        f"onetrainerd: cannot listen on 127.0.0.1 port {port}: Address already in use; choose another with --host or --port\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "told"),
+    [
+        (["--port", "eighty"], {}, "port = 'eighty' is not allowed"),
+        (["--auth", "never"], {}, "auth = 'never' is not allowed: should be 'token' or 'none'"),
+        (["--host", "0.0.0.0", "--auth", "none"], {}, "anyone who reaches this machine"),
+        (["--state-dir", "/proc/nowhere"], {}, "/proc/nowhere cannot be used"),
+        (["--config", "none.toml"], {}, "none.toml"),
+        ([], {"ONETRAINERD_PROT": "1"}, "ONETRAINERD_PROT"),
+        (["--backend", "onetrainer"], {}, "set ONETRAINER_HOME"),
+        (["--onetrainer", "nowhere"], {}, "there is no folder"),
+        (["--onetrainer", "."], {}, "is not a checkout of OneTrainer"),
+    ],
+)
+def test_what_it_cannot_start_with_is_said_in_one_line(
+    tmp_path: Path, arguments: list[str], environment: dict[str, str], told: str
+) -> None:
+    result = run(tmp_path, "serve", *(["--state-dir", "state"] if "--state-dir" not in arguments else []), *arguments, **environment)
+    assert result.returncode == 1
+    assert told in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert result.stderr.startswith("onetrainerd: ")
+
+
+def test_a_checkout_without_its_python_or_without_git_is_said_in_one_line(tmp_path: Path) -> None:
+    checkout = tmp_path / "OneTrainer"
+    (checkout / "modules" / "trainer").mkdir(parents=True)
+    (checkout / "modules" / "trainer" / "GenericTrainer.py").touch()
+    result = run(tmp_path, "serve", "--state-dir", "state", ONETRAINER_HOME=str(checkout))
+    assert (result.returncode, result.stderr.count("\n")) == (1, 1)
+    assert "install.sh" in result.stderr
+    environment = {"ONETRAINER_HOME": str(checkout), "ONETRAINER_PYTHON": sys.executable, "PATH": "/nowhere"}
+    result = run(tmp_path, "serve", "--state-dir", "state", **environment)
+    assert (result.returncode, result.stderr.count("\n")) == (1, 1)
+    assert "git is not on PATH" in result.stderr
+
+
+def test_an_unknown_key_in_the_settings_file_names_the_nearest(tmp_path: Path) -> None:
+    (tmp_path / "settings.toml").write_text('[stop]\ngrace = 3\n')
+    result = run(tmp_path, "serve", "--config", "settings.toml")
+    assert result.returncode == 1
+    assert "stop.grace_s" in result.stderr
