@@ -107,6 +107,8 @@ def test_commands_are_carried_out_during_a_pause(folder: Path) -> None:
     assert kinds.index("paused") < kinds.index("backup") < kinds.index("sample") < kinds.index("resumed")
     between = run.events[kinds.index("paused") : kinds.index("resumed")]
     assert [event for event in between if event["type"] in ("phase", "step")] == [], "a held training stays held for those who watch"
+    after = [event["text"] for event in run.events[kinds.index("resumed") :] if event["type"] == "status"]
+    assert after[0] == "Training ..."
     assert len(run.of("step")) == 12
 
 
@@ -187,6 +189,7 @@ def test_a_release_whose_backup_fails_goes_on_training(folder: Path, monkeypatch
     outcome = run.go()
     assert (outcome.kind, outcome.global_step) == ("completed", 12)
     assert "no space" in run.answer_to("go")["message"]
+    assert [event["phase"] for event in run.of("phase")] == ["loading", "training", "saving", "training", "saving"]
 
 
 def test_an_orphan_backs_up_stops_and_saves(folder: Path) -> None:

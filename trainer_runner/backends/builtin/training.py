@@ -163,13 +163,14 @@ class Training:
     @contextmanager
     def phase(self, phase: str) -> "Iterator[None]":
         """Tell *phase* and then `training` again; nothing during a pause, which is the phase of its own that clients see."""
-        if self._is_held:
+        if not self._is_held:
+            self._session.phase(phase, self._state.place)
+        try:
             yield
-            return
-        self._session.phase(phase, self._state.place)
-        yield
-        self._session.phase("training", self._state.place)
-        self._status = ""
+        finally:
+            self._status = ""
+            if not self._is_held:
+                self._session.phase("training", self._state.place)
 
     def _say_status(self, text: str) -> None:
         if text != self._status:
