@@ -75,7 +75,8 @@ class Subject:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "subject_name" in metafunc.fixturenames:
+    named = {mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")}
+    if "subject_name" in metafunc.fixturenames and "subject_name" not in named:
         metafunc.parametrize("subject_name", [STANDIN, REAL], scope="session")
 
 

@@ -142,13 +142,15 @@ class Launcher:
         attempt.create()
         attempt.launch.write_text(json.dumps({
             "v": 1, "run_id": run.run_id, "attempt": 1, "backend": self._backend, "argv": [self._python, str(self._pyz), "trainer"],
-            "cwd": str(cwd or self._cwd), "continue_from": continue_from, "stop": {"grace_s": grace_s, "term_s": 10},
+            "cwd": str(cwd or self._cwd), "continue_from": continue_from,
+            "stop": {"grace_s": grace_s, "term_s": 10},
             "console": {"max_bytes": 4 << 20},
             "env": {**os.environ, "PYTHONUNBUFFERED": "1", "TMPDIR": str(run.tmp), "CUDA_VISIBLE_DEVICES": "", **(env or {})},
         }))  # fmt: skip
         started = subprocess.run(
-            [sys.executable, "-I", "-S", str(self._pyz), "runner", str(attempt.path)], capture_output=True, text=True, timeout=30, check=False
-        )
+            [sys.executable, "-I", "-S", str(self._pyz), "runner", str(attempt.path)],
+            capture_output=True, text=True, timeout=30, check=False,
+        )  # fmt: skip
         assert started.returncode == 0, started.stderr
         return Attempt(attempt)
 

@@ -146,7 +146,7 @@ def test_a_failure_in_the_final_save_says_in_which_backup_the_training_lies(subj
 def test_a_loss_that_becomes_nan_ends_the_training_and_leaves_the_old_model(subject: Subject) -> None:
     subject.model.parent.mkdir()
     subject.model.write_text("the model of last week")
-    attempt = subject.start(subject.endless(learning_rate=1e38, learning_rate_warmup_steps=0, clip_grad_norm=None))
+    attempt = subject.start(subject.endless(learning_rate=1e30, learning_rate_warmup_steps=0, clip_grad_norm=None))
     record = attempt.finish()
     assert (record.cause, record.code) == ("nan_loss", 1), attempt.story()
     assert subject.model.read_text() == "the model of last week"

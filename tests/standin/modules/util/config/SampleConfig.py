@@ -4,6 +4,9 @@ from modules.util.config.BaseConfig import BaseConfig
 
 
 class SampleConfig(BaseConfig):
+    enabled: bool
+    prompt: str
+
     @staticmethod
     def default_values(model_type: Any = None) -> "SampleConfig":
         return SampleConfig([

@@ -23,6 +23,8 @@ class TrainModelPartConfig(BaseConfig):
 
 
 class TrainConfig(BaseConfig):
+    workspace_dir: str
+
     def get_last_backup_path(self) -> Any:
         """The highest name, whole or not."""
         folder = os.path.join(self.workspace_dir, "backup")
@@ -61,7 +63,8 @@ class TrainConfig(BaseConfig):
             ("latent_caching", True, bool, False), ("clear_cache_before_training", True, bool, False), ("only_cache", False, bool, False),
             ("epochs", 100, int, False), ("batch_size", 1, int, False), ("gradient_accumulation_steps", 1, int, False),
             ("learning_rate", 3e-6, float, False), ("learning_rate_warmup_steps", 200.0, float, False), ("lora_rank", 16, int, False),
-            ("ema", "OFF", str, False), ("ema_decay", 0.999, float, False), ("clip_grad_norm", 1.0, float, True),
+            ("ema", "OFF", str, False),
+            ("ema_decay", 0.999, float, False), ("non_ema_sampling", True, bool, False), ("clip_grad_norm", 1.0, float, True),
             ("continue_last_backup", False, bool, False), ("backup_before_save", True, bool, False), ("rolling_backup", False, bool, False),
             ("sample_after", 10, int, False), ("sample_after_unit", TimeUnit.MINUTE, TimeUnit, False),
             ("backup_after", 30, int, False), ("backup_after_unit", TimeUnit.MINUTE, TimeUnit, False),
