@@ -87,6 +87,8 @@ def test_a_model_learns_to_draw_what_the_caption_says(folder: Path) -> None:
     images = draw(model, ["a white square", "a black square"] * 8, range(16), cfg_scale=2.0)
     brightness = images.mean(dim=(1, 2, 3))
     assert float(brightness[0::2].mean()) > float(brightness[1::2].mean()) + 0.5
+    unseen = draw(model, ["zebra: a white square", "zebra: a black square"] * 8, range(16), cfg_scale=2.0).mean(dim=(1, 2, 3))
+    assert float(unseen[0::2].mean()) > float(unseen[1::2].mean()) + 0.5, "a word that no caption had says nothing"
 
 
 def test_colour_images_make_a_model_of_three_channels(tmp_path: Path) -> None:

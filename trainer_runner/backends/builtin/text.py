@@ -1,6 +1,8 @@
 """Captions to vectors: a small learned encoder over the words of the captions, with bytes for every word it has not seen."""
 
+import random
 import re
+import string
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -11,6 +13,7 @@ MAX_TOKENS = 64
 MAX_WORDS = 8192
 _PADDING, _BEGIN, _FIRST_BYTE = 0, 1, 2
 _FIRST_WORD = _FIRST_BYTE + 256
+_LETTERS = string.ascii_lowercase + string.digits + "!?äößéñ数字"
 _WORD = re.compile(r"\w+|[^\w\s]")
 
 
@@ -34,17 +37,25 @@ class Vocabulary:
     def __len__(self) -> int:
         return _FIRST_WORD + len(self.words)
 
-    def encode(self, caption: str, *, spelled: bool = False) -> "list[int]":
-        """Token ids, at least one and at most `MAX_TOKENS`; *spelled*: every word in bytes. The empty caption is the unconditional one."""
+    def encode(self, caption: str, noise: "random.Random | None" = None) -> "list[int]":
+        """Token ids, at least one and at most `MAX_TOKENS`. The empty caption is the unconditional one.
+
+        With *noise*, words of random letters are put in between: so a model learns that words it does not know say nothing.
+        """
+        words = words_of(caption)
+        for _ in range(noise.randint(1, 3) if noise else 0):
+            assert noise is not None
+            words.insert(noise.randint(0, len(words)), "".join(noise.choices(_LETTERS, k=noise.randint(2, 9))))
         tokens = [_BEGIN]
-        for word in words_of(caption):
-            known = None if spelled else self._ids.get(word)
+        for word in words:
+            known = self._ids.get(word)
             tokens.extend([known] if known is not None else [_FIRST_BYTE + byte for byte in word.encode("utf-8", "surrogatepass")])
         return tokens[:MAX_TOKENS]
 
-    def batch(self, captions: Sequence[str], *, spelled: bool = False) -> Tensor:
-        """(captions, longest) int32, padded."""
-        rows = [self.encode(caption, spelled=spelled) for caption in captions]
+    def batch(self, captions: Sequence[str], *, noise_seed: "str | None" = None) -> Tensor:
+        """(captions, longest) int32, padded; with *noise_seed*, each with noise that is the same every time."""
+        noise = None if noise_seed is None else random.Random(noise_seed)  # noqa: S311 - for training data
+        rows = [self.encode(caption, noise) for caption in captions]
         table = torch.full((len(rows), max(map(len, rows), default=1)), _PADDING, dtype=torch.int32)
         for index, row in enumerate(rows):
             table[index, : len(row)] = torch.tensor(row, dtype=torch.int32)

@@ -23,8 +23,8 @@ from trainer_runner.backends.builtin.state import State
 from trainer_runner.trainer.backend import ConfigError, NotFiniteLossError
 from trainer_runner.trainer.session import Session
 
-# The parts of the images that are learned without their caption (for guidance), and with it spelled in bytes (for unseen words).
-_WITHOUT_CAPTION, _SPELLED = 0.1, 0.1
+# The parts of the images that are learned without their caption (for guidance), and with unknown words in it (to make little of them).
+_WITHOUT_CAPTION, _WITH_NOISE, _NOISES = 0.1, 0.2, 4
 _ADVICE = "try a lower learning_rate or clip_grad_norm, and continue from the last backup"
 
 
@@ -230,21 +230,22 @@ class Training:
 
 
 class _CaptionTable:
-    """The captions of all images as tokens, each different caption once: known words, spelled in bytes, and none."""
+    """The captions of all images as tokens, each different caption once: as it is, with noise in several forms, and none."""
 
     def __init__(self, state: State, captions: "list[str]") -> None:
         vocabulary = state.model.vocabulary
         different = sorted(set(captions))
         numbers = {caption: number for number, caption in enumerate(different)}
         self._of_image = torch.tensor([numbers[caption] for caption in captions], dtype=torch.long)
-        tables = [vocabulary.batch(different), vocabulary.batch(different, spelled=True), vocabulary.batch([""] * len(different))]
+        noisy = [vocabulary.batch(different, noise_seed=f"noise {number}") for number in range(_NOISES)]
+        tables = [vocabulary.batch(different), *noisy, vocabulary.batch([""] * len(different))]
         width = max(table.shape[1] for table in tables)
-        self._tables = torch.stack([F.pad(table, (0, width - table.shape[1])) for table in tables])
+        self._tables = torch.stack([F.pad(table, (0, width - table.shape[1])) for table in tables]).to(torch.int16)  # MAX_WORDS fits
 
     def pick(self, indices: Tensor, chance: Tensor) -> Tensor:
         """(batch, length) tokens; *chance* in 0 to 1 says for each image how its caption is read."""
-        form = torch.zeros(len(chance), dtype=torch.long)
-        form[chance < _SPELLED + _WITHOUT_CAPTION] = 1
-        form[chance < _WITHOUT_CAPTION] = 2
-        tokens = self._tables[form, self._of_image[indices]]
+        noisy = 1 + ((chance - _WITHOUT_CAPTION) / _WITH_NOISE * _NOISES).long().clamp(0, _NOISES - 1)
+        form = torch.where(chance < _WITHOUT_CAPTION + _WITH_NOISE, noisy, 0)
+        form[chance < _WITHOUT_CAPTION] = _NOISES + 1
+        tokens = self._tables[form, self._of_image[indices]].int()
         return tokens[:, : int((tokens != 0).sum(dim=1).max())]
