@@ -12,7 +12,7 @@ from typing import Any
 
 import aiohttp
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn
 
 from daemon.errors import NotFoundError, UnavailableError
 from daemon.token import read_token
@@ -101,10 +101,10 @@ async def _stop_training(url: str, token: str) -> None:
 async def _watch(socket: aiohttp.ClientWebSocketResponse, run_id: str, console: Console) -> dict[str, Any]:
     """Draw the bar until the run has ended, and return its last state."""
     columns = (
-        TextColumn("{task.description:<9}"), BarColumn(), TextColumn("step {task.completed:.0f}/{task.total:.0f}  {task.fields[facts]}"),
-        TimeElapsedColumn(),
+        TextColumn("{task.description:<9}"), BarColumn(bar_width=None),
+        TextColumn("step {task.completed:.0f}/{task.total:.0f}  {task.fields[facts]}"),
     )  # fmt: skip
-    with Progress(*columns, console=console) as bar:
+    with Progress(*columns, console=console, expand=True) as bar:
         task = bar.add_task("starting", total=1, facts="")
         async for frame in socket:
             message = frame.json()
@@ -114,16 +114,15 @@ async def _watch(socket: aiohttp.ClientWebSocketResponse, run_id: str, console: 
             match message["type"]:
                 case "progress":
                     facts = (
-                        f"epoch {data['current_epoch']}/{data['total_epochs']}  loss {_short(data['smooth_loss'] or data['loss'])}  "
-                        f"{data['steps_per_second']:.1f} it/s  {data['remaining_time'] or '--:--:--'} left"
+                        f"epoch {min(data['current_epoch'] + 1, data['total_epochs'])}/{data['total_epochs']}  "
+                        f"loss {_short(data['smooth_loss'] or data['loss'])}  {data['steps_per_second']:.1f} it/s  "
+                        f"{data['remaining_time'] or '--:--:--'} left"
                     )
                     bar.update(task, completed=data["global_step"], total=data["total_global_steps"], facts=facts)
                 case "training_state":
                     bar.update(task, description=data["state"])
                     if not data["is_training"]:
                         return dict(data)
-                case "sample_default" | "sample_custom" if not console.is_terminal:
-                    console.print(f"sample: {data['path']}")
                 case _:
                     pass
     raise UnavailableError("the daemon closed the connection before the training ended")

@@ -154,10 +154,13 @@ def read_sample(values: Mapping[str, Any]) -> SampleConfig:
 
 
 def describe() -> "dict[str, Any]":
-    """The JSON Schema (2020-12) of the config, concepts and samples included."""
+    """The JSON Schema (2020-12) of the config, concepts and samples included; `x-ignored` names OneTrainer's keys without effect here."""
     described = schema(TrainConfig)
     described["properties"]["__version"] = {"type": "integer", "description": "OneTrainer's config version; not looked at."}
     described["properties"]["concepts"]["items"]["required"] = ["path"]
+    described["x-ignored"] = sorted(onetrainer_keys.TRAINING)
+    for key, ignored in (("concepts", onetrainer_keys.CONCEPT), ("samples", onetrainer_keys.SAMPLE)):
+        described["properties"][key]["items"]["x-ignored"] = sorted(ignored)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Config of the built-in trainer", **described}
 
 
