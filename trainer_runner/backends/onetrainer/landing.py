@@ -5,6 +5,7 @@ Here the same rules are applied, then each given value is compared with what sta
 
 import contextlib
 import copy
+import inspect
 import io
 from collections.abc import Mapping
 from enum import Enum
@@ -27,15 +28,16 @@ def apply(target: Any, data: "Mapping[str, Any]", name: str = "", *, migrate: bo
         ConfigError: it is of a version that this OneTrainer does not know, or its migration fails.
     """
     current = _migrated(target, data, name) if migrate else dict(data)
+    options: dict[str, Any] = {"migrate": migrate}
+    if "migrate" not in inspect.signature(target.from_dict).parameters:
+        # Until 2026 it always migrated, what is inside as well: the present version is what keeps it from the outermost.
+        current["__version"] = target.config_version
+        migrate, options = True, {}
     with contextlib.redirect_stdout(io.StringIO()):  # "Could not set epochs as two": told below, with its whole name
-        target.from_dict(copy.deepcopy(current), migrate=migrate) if _takes_migrate(target) else target.from_dict(copy.deepcopy(current))
+        target.from_dict(copy.deepcopy(current), **options)
     landing = Landing([], [])
     _compare(target, current, name, landing, migrate)
     return landing
-
-
-def _takes_migrate(target: Any) -> bool:
-    return "migrate" in target.from_dict.__code__.co_varnames
 
 
 def _migrated(target: Any, data: "Mapping[str, Any]", name: str) -> "dict[str, Any]":
