@@ -162,6 +162,8 @@ class Training:
 
     def _close_writer(self) -> None:
         """So that the event files hold the last scalars also where end() was not called."""
+        if self._trainer is None:
+            return
         try:
             self._trainer.tensorboard.close()
         except Exception as error:  # noqa: BLE001 - on the way out; the training's own end is what counts
