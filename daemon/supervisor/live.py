@@ -38,6 +38,8 @@ class LiveRun:
         self._bell = bell
         self._sightings = sightings
         self._woken = asyncio.Event()
+        self._let_go = asyncio.Event()
+        self._let_go.set()
         self._desk: CommandDesk | None = None
         self.orphan: ProcessIdentity | None = None
         self.is_settled = False
@@ -123,10 +125,25 @@ class LiveRun:
     # Holding.
 
     async def hold(self) -> None:
-        """Take in the attempt's events until its runner is gone and its end is on record."""
-        runner, _ = identities(self._attempt)
-        async with wakes(self._attempt.wake_pipe, self._woken.set):
-            gone = asyncio.create_task(wait_gone(runner, self._attempt.lock), name=f"runner of {self.run_id}")
+        """Take in the attempt's events until its runner is gone and its end is on record. Only then may the next attempt begin."""
+        self._let_go.clear()
+        try:
+            await self._watch_runner(self._attempt)
+            self._record_end()
+            await self._see_orphan_off()
+            await self._sightings.finish(self)
+            self._rest()
+        finally:
+            self._let_go.set()
+
+    async def wait_let_go(self) -> None:
+        """Return when no attempt is held: its state may say `released` some milliseconds before its runner is gone."""
+        await self._let_go.wait()
+
+    async def _watch_runner(self, attempt: AttemptDirectory) -> None:
+        runner, _ = identities(attempt)
+        async with wakes(attempt.wake_pipe, self._woken.set):
+            gone = asyncio.create_task(wait_gone(runner, attempt.lock), name=f"runner of {self.run_id}")
             try:
                 while not gone.done():
                     await self._take_in_all()
@@ -139,10 +156,6 @@ class LiveRun:
                 with contextlib.suppress(asyncio.CancelledError):
                     await gone
         await self._take_in_all()
-        self._record_end()
-        await self._see_orphan_off()
-        await self._sightings.finish(self)
-        self._rest()
 
     async def _take_in_all(self) -> None:
         while self.take_in():  # noqa: ASYNC110 - this is work in portions, not a wait

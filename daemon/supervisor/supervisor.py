@@ -165,6 +165,7 @@ class Supervisor:
         if run.view.state is not RunState.RELEASED:
             await run.send("resume", settle_s=2.0)
             return
+        await run.wait_let_go()
         self._refuse_if_full()
         await self._begin(run)
 
