@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -156,7 +157,5 @@ class Launcher:
 
 
 def _wait_readable(fd: int, timeout_s: float) -> None:
-    import select  # noqa: PLC0415 - the one place
-
     if select.select([fd], [], [], timeout_s)[0]:
         os.read(fd, 4096)

@@ -1,6 +1,8 @@
 """Each kind of end, told truthfully: what failed, what was done nevertheless, and where it lies."""
 
 import os
+import re
+import select
 import signal
 from pathlib import Path
 from typing import Any
@@ -160,8 +162,6 @@ def test_a_trainer_whose_runner_is_killed_backs_up_saves_and_ends(subject: Subje
     pidfd = os.pidfd_open(trainer.pid)
     runner.send_signal(signal.SIGKILL)
     subject.forget(attempt)
-    import select  # noqa: PLC0415 - the one place
-
     assert select.select([pidfd], [], [], 120)[0], "the orphan did not end"
     os.close(pidfd)
     assert subject.model.is_file()
@@ -174,23 +174,44 @@ def test_a_trainer_whose_runner_is_killed_backs_up_saves_and_ends(subject: Subje
     assert events[-1]["outcome"] == "stopped"
 
 
-def test_several_gpus_train_through_multitrainer_at_a_free_port(subject: Subject) -> None:
-    if subject.is_real:
-        pytest.skip("OneTrainer's MultiTrainer needs NCCL, and so NVIDIA GPUs")
-    attempt = subject.start(subject.endless(multi_gpu=True, device_indexes="0"))
+def test_several_gpus_train_through_multitrainer_at_a_free_port(subject: Subject, tmp_path: Path) -> None:
+    config = subject.endless(multi_gpu=True, device_indexes="0")
+    env = None
+    if subject.is_real:  # two ranks on the CPU: gloo for NCCL, and an nvidia-smi, which MultiTrainer runs for its console
+        config |= {"device_indexes": "0,1", "async_gradient_reduce": False, "fused_gradient_reduce": False}
+        smi = tmp_path / "bin" / "nvidia-smi"
+        smi.parent.mkdir()
+        smi.symlink_to("/bin/true")
+        env = {"PYTHONPATH": str(Path(__file__).parent / "gloo"), "PATH": f"{smi.parent}:{os.environ['PATH']}"}
+    attempt = subject.start(config, env=env)
     attempt.wait_step(2)
-    hold, backup = attempt.command("pause", mode="hold"), attempt.command("backup")
+    hold, backup, sample = attempt.command("pause", mode="hold"), attempt.command("backup"), attempt.command("sample")
     assert attempt.answer(hold)["code"] == "unsupported"
     assert attempt.answer(backup)["type"] == "command.done"
+    assert attempt.answer(sample)["type"] == "command.done"
     release = attempt.command("pause", mode="release")
     assert attempt.answer(release)["type"] == "command.done"
     record = attempt.finish()
     assert record.cause == "released", attempt.story()
     assert not subject.model.exists()
-    assert "meeting at port" in attempt.directory.console.read_text()
-    assert "port 12355" not in attempt.directory.console.read_text()
-    second = subject.start(subject.endless(multi_gpu=True, device_indexes="0"), continue_from=record.last_backup)
+    console = attempt.directory.console.read_text(errors="replace")
+    ports = set(re.findall(r"at port (\d+)", console))
+    assert len(ports) == 1
+    assert ports != {"12355"}
+    assert ("rank 1 meets" in console) == subject.is_real
+    second = subject.start(config, env=env, continue_from=record.last_backup)
     second.wait_step(record.global_step + 1)
     second.command("stop")
     assert second.finish().cause == "stopped"
     assert second.of("continued")[0]["global_step"] == record.global_step
+
+
+def test_a_rank_that_fails_takes_the_others_with_it(subject: Subject, tmp_path: Path) -> None:
+    if not subject.is_real:
+        pytest.skip("the stand-in's MultiTrainer has one rank")
+    smi = tmp_path / "bin" / "nvidia-smi"
+    smi.parent.mkdir()
+    smi.symlink_to("/bin/true")
+    env = {"PYTHONPATH": str(Path(__file__).parent / "gloo"), "PATH": f"{smi.parent}:{os.environ['PATH']}"}
+    attempt = subject.start(subject.config(multi_gpu=True, device_indexes="0,1", base_model_name="/nowhere/model"), env=env)
+    assert attempt.finish(120).cause == "missing_file", attempt.story()

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import struct
 import subprocess
 from collections import Counter
 from pathlib import Path
@@ -87,8 +88,6 @@ def _scalars(python: str, workspace: Path) -> dict[str, list[tuple[int, float]]]
 
 def _told(steps: list[dict[str, Any]]) -> dict[str, list[tuple[int, float]]]:
     """Our events in the same form. TensorBoard's files hold single precision."""
-    import struct  # noqa: PLC0415 - the one place
-
     told: dict[str, list[tuple[int, float]]] = {}
     for step in steps:
         for tag, value in step["scalars"].items():
