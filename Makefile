@@ -31,7 +31,7 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy --python-version 3.10 ipc trainer_runner
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/vermin --quiet --no-tips --violations --eval-annotations --target=3.10- ipc trainer_runner
+	$(BIN)/vermin --quiet --no-tips --violations --target=3.10- ipc trainer_runner
 
 ## make format    let ruff put everything in its place
 format: $(VENV)/.dev

@@ -244,7 +244,7 @@ class _CaptionTable:
 
     def pick(self, indices: Tensor, chance: Tensor) -> Tensor:
         """(batch, length) tokens; *chance* in 0 to 1 says for each image how its caption is read."""
-        noisy = 1 + ((chance - _WITHOUT_CAPTION) / _WITH_NOISE * _NOISES).long().clamp(0, _NOISES - 1)
+        noisy = 1 + ((chance - _WITHOUT_CAPTION) / _WITH_NOISE * _NOISES).to(torch.int64).clamp(0, _NOISES - 1)
         form = torch.where(chance < _WITHOUT_CAPTION + _WITH_NOISE, noisy, 0)
         form[chance < _WITHOUT_CAPTION] = _NOISES + 1
         tokens = self._tables[form, self._of_image[indices]].int()
