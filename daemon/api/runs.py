@@ -1,7 +1,10 @@
 """`/runs`: every run, by its id. Thin: the supervisor knows how."""
 
 import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
 
+from daemon.api.idempotency import once
 from daemon.api.keys import INTAKE, SUPERVISOR
 from daemon.api.models.common import NoBody, NoQuery, Success
 from daemon.api.models.runs import Events, EventsQuery, PauseRequest, Run, RunProgress, RunRequest, Runs, SampleRequest, StopRequest
@@ -23,11 +26,15 @@ async def get_run(call: Call[NoBody, NoQuery]) -> Run:
 
 
 async def create_run(call: Call[RunRequest, NoQuery]) -> Run:
-    order = Order(call.body.config_path, call.body.config, call.body.secrets_path, call.body.name)
-    spec = await asyncio.to_thread(call[INTAKE].spec, order)
-    run = call[SUPERVISOR].submit(spec)
-    await asyncio.to_thread(call[INTAKE].began, spec)
-    return shown(run)
+    order = Order(call.body.config_path, call.body.config, call.body.secrets_path, call.body.name, call.body.continue_from)
+
+    async def make(idempotency: Mapping[str, str] | None) -> LiveRun:
+        spec = await asyncio.to_thread(call[INTAKE].spec, replace(order, idempotency=idempotency))
+        run = call[SUPERVISOR].submit(spec)
+        await asyncio.to_thread(call[INTAKE].began, spec)
+        return run
+
+    return shown(await once(call, make))
 
 
 async def get_events(call: Call[NoBody, EventsQuery]) -> Events:
@@ -93,7 +100,7 @@ ROUTES = [
     Route("GET", "/runs", list_runs, "All runs, newest first", "runs", role="viewer"),
     Route(
         "POST", "/runs", create_run, "Queue a run", "runs",
-        errors=(InvalidError, NotFoundError, ForbiddenError, UnavailableError), status=201,
+        errors=(InvalidError, NotFoundError, ForbiddenError, ConflictError, UnavailableError), status=201, is_once=True,
     ),
     Route("GET", "/runs/{run_id}", get_run, "One run", "runs", errors=(NotFoundError,), role="viewer"),
     Route(
@@ -107,4 +114,3 @@ ROUTES = [
     Route("POST", "/runs/{run_id}/save", save_run, "Save the model now", "runs", errors=_ORDER_ERRORS),
     Route("POST", "/runs/{run_id}/sample", sample_run, "Draw samples now", "runs", errors=_ORDER_ERRORS),
 ]  # fmt: skip
-

@@ -129,5 +129,3 @@ def _announced(directory: RunDirectory) -> set[str]:
     finally:
         reader.close()
     return found
-
-

@@ -124,7 +124,7 @@ def test_a_checkout_without_its_python_or_without_git_is_said_in_one_line(tmp_pa
 
 
 def test_an_unknown_key_in_the_settings_file_names_the_nearest(tmp_path: Path) -> None:
-    (tmp_path / "settings.toml").write_text('[stop]\ngrace = 3\n')
+    (tmp_path / "settings.toml").write_text("[stop]\ngrace = 3\n")
     result = run(tmp_path, "serve", "--config", "settings.toml")
     assert result.returncode == 1
     assert "stop.grace_s" in result.stderr

@@ -40,8 +40,7 @@ def test_files_of_another_kind_or_version_are_refused_with_their_name(tmp_path: 
 def test_a_lock_is_free_when_its_holder_is_dead(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     code = (
-        "from pathlib import Path; from ipc.locks import FileLock;"
-        f"FileLock(Path({str(path)!r})).acquire(); print(1, flush=True); input()"
+        f"from pathlib import Path; from ipc.locks import FileLock;FileLock(Path({str(path)!r})).acquire(); print(1, flush=True); input()"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None

@@ -34,7 +34,6 @@ class RunnerUnderTest:
 
     def identity(self, who: str = "runner") -> ProcessIdentity:
 
-
         return ProcessIdentity.from_json(json.loads(self.attempt.runner.read_text())[who])
 
     def wait_event(self, kind: str, condition: Callable[[Event], bool] = lambda _: True) -> Event:

@@ -113,7 +113,11 @@ def test_on_a_full_disk_events_wait_in_memory_put_together_and_none_is_lost(tmp_
     reader.close()
     steps = [row["global_step"] for record in records for row in (record.get("rows") or [record]) if "global_step" in row]
     assert steps == list(range(1, 600))
-    assert [record["type"] for record in records if record["type"] not in ("step", "steps")] == ["journal.held", "backup", "journal.resumed"]
+    assert [record["type"] for record in records if record["type"] not in ("step", "steps")] == [
+        "journal.held",
+        "backup",
+        "journal.resumed",
+    ]
 
 
 def test_steps_are_put_together_only_under_pressure_and_stay_in_order() -> None:
