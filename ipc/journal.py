@@ -93,7 +93,10 @@ class Gap(NamedTuple):
 
 
 class JournalReader:
-    """Reads a journal on from a place. Keeps its descriptor open between calls; `close` it."""
+    """Reads a journal on from a place. Keeps its descriptor open between calls; `close` it.
+
+    It keeps nothing of a line that is not whole yet: its writer may cut that off (a full disk, a crash) and write another there.
+    """
 
     def __init__(
         self,
@@ -108,7 +111,6 @@ class JournalReader:
         self._fd = -1
         self._segment = 0
         self._offset = 0
-        self._tail = b""
         self.seq = after_seq
         self.bad_lines = 0
         self.gaps: list[Gap] = []
@@ -118,7 +120,7 @@ class JournalReader:
     @property
     def position(self) -> "tuple[int, int]":
         """(first seq of the segment, offset in it) behind the last record given out."""
-        return self._segment, self._offset - len(self._tail)
+        return self._segment, self._offset
 
     def read(self, max_bytes: int = _CHUNK_BYTES) -> "list[dict[str, Any]]":
         """The next whole records, oldest first; empty at the present end. One call reads at most about *max_bytes*."""
@@ -127,14 +129,15 @@ class JournalReader:
         records: list[dict[str, Any]] = []
         while not records:
             data = os.pread(self._fd, max_bytes, self._offset)
-            if not data:
-                if not self._advance():
-                    break
-                continue
-            self._offset += len(data)
-            *lines, self._tail = (self._tail + data).split(b"\n")
-            for line in lines:
-                self._take(line, records)
+            end = data.rfind(b"\n")
+            if end >= 0:
+                self._offset += end + 1
+                for line in data[:end].split(b"\n"):
+                    self._take(line, records)
+            elif len(data) == max_bytes:
+                max_bytes *= 2  # a line longer than that
+            elif not self._advance(self._offset + len(data)):
+                break
         return records
 
     def close(self) -> None:
@@ -167,15 +170,15 @@ class JournalReader:
         self._switch(wanted)
         return True
 
-    def _advance(self) -> bool:
-        """At the end of a segment: go to the next one if there is one, over a gap if need be."""
+    def _advance(self, seen: int) -> bool:
+        """At the end of a segment, *seen* bytes into it: go to the next one if there is one, over a gap if need be."""
         later = [first for first in _segments(self._folder) if first > self._segment]
         if not later:
             return False
         # The writer closed this segment before it began the next; what it wrote in between is read first.
-        if os.fstat(self._fd).st_size > self._offset:
+        if os.fstat(self._fd).st_size > seen:
             return True
-        self._offset, self._tail = 0, b""
+        self._offset = 0
         self._switch(min(later))
         return True
 

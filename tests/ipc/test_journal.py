@@ -146,3 +146,33 @@ def test_whatever_goes_in_comes_out(tmp_path_factory: pytest.TempPathFactory, re
         found += read
     reader.close()
     assert [{key: value for key, value in record.items() if key not in ("v", "seq", "ts")} for record in found] == records
+
+
+def test_a_reader_that_has_met_a_torn_line_reads_what_is_written_in_its_place(tmp_path: Path) -> None:
+    writer = JournalWriter(tmp_path)
+    writer.append({"type": "one"})
+    with (tmp_path / "000000000001.jsonl").open("ab") as file:
+        file.write(b'{"v":1,"seq":2,"type":"torn by a')
+    reader = JournalReader(tmp_path)
+    assert [record["type"] for record in reader.read()] == ["one"]
+    assert reader.read() == []
+    writer.close()
+    writer = JournalWriter(tmp_path)  # cuts the torn line off
+    writer.append({"type": "two"})
+    assert [record["type"] for record in reader.read()] == ["two"]
+    assert reader.bad_lines == 0
+    reader.close()
+    writer.close()
+
+
+def test_a_line_longer_than_a_portion_is_read_whole(tmp_path: Path) -> None:
+    writer = JournalWriter(tmp_path)
+    for text in ("a" * 5000, "b", "c" * 9000):
+        writer.append({"text": text})
+    reader = JournalReader(tmp_path)
+    found = []
+    while records := reader.read(max_bytes=1000):
+        found += [len(record["text"]) for record in records]
+    assert found == [5000, 1, 9000]
+    reader.close()
+    writer.close()
