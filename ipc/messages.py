@@ -91,9 +91,13 @@ def decode_command(line: bytes) -> "tuple[Command, bool]":
 def decode_object(line: bytes) -> "dict[str, Any]":
     """The JSON object in *line*. Raises MalformedError for anything else."""
     try:
-        value = json.loads(line)
+        value = json.loads(line, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise MalformedError(f"not JSON: {line[:80]!r}") from error
     if not isinstance(value, dict):
         raise MalformedError(f"not an object: {line[:80]!r}")
     return value
+
+
+def _refuse_constant(word: str) -> float:
+    raise ValueError(f"{word} is not JSON; such numbers travel as strings")

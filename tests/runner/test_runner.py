@@ -102,13 +102,17 @@ def test_a_command_that_the_trainer_took_to_its_grave_has_failed(start: Start) -
 
 
 def test_garbage_in_both_pipes_is_told_and_breaks_nothing(start: Start) -> None:
-    runner = start([["raw", 'nonsense\n[1]\n{"type": 5}\n{"type": "runner.exited"}\n\n'], ["await_command"], FINISHED])
+    garbage = [
+        "nonsense", "[1]", '{"type": 5}', '{"type": "runner.exited"}', "", '{"type": "step", "global_step": NaN}', '{"type": "steps"}',
+        '{"type": "steps", "rows": []}', '{"type": "command.done", "id": []}', '{"type": "log", "ts": "now"}', '{"a":' * 5000,
+    ]  # fmt: skip
+    runner = start([["raw", "\n".join(garbage) + "\n"], ["await_command"], FINISHED])
     fd = os.open(runner.attempt.control_pipe, os.O_RDWR)
     os.write(fd, b'nonsense\n{"v": 99, "id": "x", "command": "stop"}\n{"v":1,"id":"../x","command":"stop"}\n')
     os.close(fd)
     runner.send("save")
     assert runner.wait_end().cause == "completed"
-    assert len([event for event in runner.events if event["type"] == "log"]) == 7
+    assert len([event for event in runner.events if event["type"] == "log"]) == len(garbage) - 1 + 3
 
 
 def test_a_stop_is_passed_on_and_answered_when_the_trainer_has_gone(start: Start) -> None:

@@ -185,8 +185,8 @@ class Runner:
             self._warn(f"an event of the trainer was dropped: {error}")
             return
         kind = event.get("type")
-        if not isinstance(kind, str) or kind in _RUNNERS_OWN:
-            self._warn(f"an event of the trainer was dropped: its type is {kind!r}")
+        if not isinstance(kind, str) or kind in _RUNNERS_OWN or not _is_well_formed(kind, event):
+            self._warn(f"an event of the trainer was dropped: its type is {kind!r}, or its fields do not fit that")
             return
         for own in ("v", "seq"):
             event.pop(own, None)
@@ -221,11 +221,8 @@ class Runner:
         self._open_commands[command.id] = command.name
         self._keeper.append({"type": "command.accepted", "id": command.id, "command": command.name})
         if command.name == "stop":
-            defaults, args = self._launch["stop"], command.args
-            self._stop(
-                "command", command, float(args.get("grace_s", defaults["grace_s"])), float(args.get("term_s", defaults["term_s"])),
-                force=bool(args.get("force")),
-            )  # fmt: skip
+            grace_s, term_s = (_seconds(command.args.get(key), self._launch["stop"][key]) for key in ("grace_s", "term_s"))
+            self._stop("command", command, grace_s, term_s, force=bool(command.args.get("force")))
         else:
             self._send(command)
 
@@ -301,3 +298,19 @@ class Runner:
             pass  # the journal below says the same
         self._keeper.append({"type": "runner.exited", "exit": record.to_json()})
         self._keeper.close()
+
+
+def _is_well_formed(kind: str, event: "dict[str, Any]") -> bool:
+    """Whether what the runner itself reads of *event* is there: nothing that a trainer says may end the runner."""
+    if not isinstance(event.get("ts", 0.0), (int, float)):
+        return False
+    if kind == "steps":
+        rows = event.get("rows")
+        return isinstance(rows, list) and bool(rows) and all(isinstance(row, dict) and "global_step" in row for row in rows)
+    if kind in ("command.done", "command.failed"):
+        return isinstance(event.get("id"), str)
+    return kind != "step" or "global_step" in event
+
+
+def _seconds(value: object, default: float) -> float:
+    return float(value) if isinstance(value, (int, float)) and value >= 0 else default

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
 class Place(NamedTuple):
     """Where a training is, by OneTrainer's counters.
 
-    *global_step* counts optimizer steps over the run, 1 after the first; *epoch* and *epoch_step* begin at 0; *epoch_sample* counts
-    images within the epoch; *max_step* is the number of steps of an epoch, *max_epoch* the number of epochs.
+    *global_step* counts batches over the run, 1 after the first; with gradient accumulation there are several to an optimizer step.
+    *epoch* and *epoch_step* begin at 0; *epoch_sample* counts images within the epoch; *max_step* is the number of batches of an epoch,
+    *max_epoch* the number of epochs.
     """
 
     global_step: int = 0
