@@ -14,9 +14,10 @@ from typing import Any
 
 from aiohttp import web
 
-from daemon.api import config, runs, samples, system, training
+from daemon.api import config, run_files, runs, samples, system, training
 from daemon.api.frame import make_app
-from daemon.api.keys import CURRENT, GUARD, INTAKE, PRESETS, ROOTS, SAMPLES, SOCKETS, SUPERVISOR, SYSTEM, VALIDATOR
+from daemon.api.keys import CURRENT, GUARD, INTAKE, LOGS, ONCE, PRESETS, ROOTS, SAMPLES, SOCKETS, SUPERVISOR, SYSTEM, VALIDATOR
+from daemon.api.log_stream import LogStreams
 from daemon.api.server import ApiRunner
 from daemon.api.stream import Sockets
 from daemon.config.current import CurrentConfig
@@ -29,6 +30,7 @@ from daemon.settings import Settings
 from daemon.supervisor.checkout import find_onetrainer
 from daemon.supervisor.intake import Intake
 from daemon.supervisor.launcher import DirectLauncher
+from daemon.supervisor.once import Once
 from daemon.supervisor.packing import pack_runner
 from daemon.supervisor.plan import StopPeriods, Trainer, builtin_trainer
 from daemon.supervisor.store import RunStore
@@ -44,7 +46,7 @@ from ipc.locks import FileLock
 
 _LOG = logging.getLogger(__name__)
 _GOODBYE_S = 5.0
-ROUTES = [*training.ROUTES, *runs.ROUTES, *config.ROUTES, *samples.ROUTES, *system.ROUTES]
+ROUTES = [*training.ROUTES, *runs.ROUTES, *run_files.ROUTES, *config.ROUTES, *samples.ROUTES, *system.ROUTES]
 
 
 def serve(settings: Settings) -> int:
@@ -127,6 +129,8 @@ def build_app(settings: Settings, token: str | None) -> web.Application:
     app[INTAKE] = Intake(settings.chosen_backend, roots, current, validator)
     app[SUPERVISOR] = supervisor
     app[SOCKETS] = Sockets()
+    app[LOGS] = LogStreams()
+    app[ONCE] = Once(supervisor.runs)
     app[SAMPLES] = supervisor
     app[GUARD] = supervisor
     gpus = GpuMonitor()
@@ -176,4 +180,5 @@ def _entered(part: contextlib.AbstractAsyncContextManager[object]) -> Callable[[
 
 
 async def _close_sockets(app: web.Application) -> None:
+    app[LOGS].close_all(app[SUPERVISOR].bell)
     await app[SOCKETS].close_all()

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from aiohttp import web
 
+from daemon.api.log_stream import LogStreams
 from daemon.api.stream import Sockets
 from daemon.config.current import CurrentConfig
 from daemon.config.presets import Presets
@@ -13,6 +14,7 @@ from daemon.paths import Roots
 from daemon.samples.names import SampleInfo
 from daemon.settings import Settings
 from daemon.supervisor.intake import Intake
+from daemon.supervisor.once import Once
 from daemon.supervisor.supervisor import Supervisor
 from daemon.system.info import SystemInfo
 
@@ -44,3 +46,5 @@ GUARD: web.AppKey[TrainingGuard] = web.AppKey("guard", TrainingGuard)
 SUPERVISOR: web.AppKey[Supervisor] = web.AppKey("supervisor", Supervisor)
 INTAKE: web.AppKey[Intake] = web.AppKey("intake", Intake)
 SOCKETS: web.AppKey[Sockets] = web.AppKey("sockets", Sockets)
+LOGS: web.AppKey[LogStreams] = web.AppKey("logs", LogStreams)
+ONCE: web.AppKey[Once] = web.AppKey("once", Once)

@@ -15,6 +15,12 @@ from daemon.api.registry import Call, Route, routes_of
 from daemon.api.rendering import json_response
 
 _REFERENCE = "#/components/schemas/{model}"
+_IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key", "in": "header", "required": False,
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+    "description": "The same request with the same key is answered with the run that it began the first time, "
+    "and `Idempotency-Replayed: true`; another request with it is a 409 (`idempotency_mismatch`).",
+}  # fmt: skip
 _PARAMETER = re.compile(r"\{(\w+)(?::[^}]*)?\}")
 
 
@@ -61,7 +67,7 @@ def _operation(route: Route, references: Mapping[Any, Any], query: Mapping[str, 
         "operationId": f"{route.tag}_{route.handler.__name__}",
         "summary": route.summary,
         "tags": [route.tag],
-        "parameters": [*_path_parameters(route), *_query_parameters(query)],
+        "parameters": [*_path_parameters(route), *_query_parameters(query), *([_IDEMPOTENCY_KEY] if route.is_once else [])],
         "responses": {str(_status(route)): _answer(route, references)},
         "x-seed": route.seed,
         "x-role": route.role,

@@ -34,6 +34,8 @@ class Call(Generic[BodyT, QueryT]):
     query: QueryT
     path: Mapping[str, str]
     """The parameters in the path, decoded; a value may be anything but empty, a `/` included."""
+    headers: dict[str, str] = field(default_factory=dict)
+    """For the answer, where it is a model."""
 
     def __getitem__(self, key: web.AppKey[ValueT]) -> ValueT:
         return self.request.app[key]
@@ -61,6 +63,8 @@ class Route:
     role: Literal["viewer", "admin"] = "admin"
     media_type: str = "application/octet-stream"
     """What a handler that returns a response of its own sends."""
+    is_once: bool = False
+    """Takes an Idempotency-Key: see `idempotency`."""
     body: type[RequestModel] = field(init=False)
     query: type[QueryModel] = field(init=False)
     response: type[BaseModel] | type[web.StreamResponse] = field(init=False)
@@ -114,10 +118,11 @@ def _endpoint(route: Route) -> Callable[[web.Request], Awaitable[web.StreamRespo
     async def endpoint(request: web.Request) -> web.StreamResponse:
         query = binding.query(route.query, request.query) if route.query is not NoQuery or request.query_string else NoQuery()
         sent = NoBody() if route.body is NoBody else binding.body(route.body, await body.read_object(request, request.client_max_size))
-        answer = await route.handler(Call(request, sent, query, dict(request.match_info)))
+        call = Call(request, sent, query, dict(request.match_info))
+        answer = await route.handler(call)
         if isinstance(answer, web.StreamResponse):
             return answer
-        return json_response(answer.model_dump(mode="json"), route.status)
+        return json_response(answer.model_dump(mode="json"), route.status, call.headers)
 
     return endpoint
 

@@ -1,10 +1,13 @@
 """`/training`: the seed's view of the current run, and `/ws`."""
 
 import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
 
 from aiohttp import web
 
 from daemon.api.feed import Feed
+from daemon.api.idempotency import once
 from daemon.api.keys import INTAKE, SOCKETS, SUPERVISOR
 from daemon.api.models.common import Health, NoBody, NoQuery, QueryModel, Success
 from daemon.api.models.runs import PauseRequest, StopRequest
@@ -16,6 +19,7 @@ from daemon.errors import ConflictError, ForbiddenError, InvalidError, NotFoundE
 from daemon.runs import seed
 from daemon.runs.spot import Cursor
 from daemon.supervisor.intake import Order
+from daemon.supervisor.live import LiveRun
 
 
 class StreamQuery(QueryModel):
@@ -24,9 +28,16 @@ class StreamQuery(QueryModel):
 
 async def start(call: Call[StartRequest, NoQuery]) -> Success:
     order = Order(config_path=call.body.config_path or None, secrets_path=call.body.secrets_path)
-    spec = await asyncio.to_thread(call[INTAKE].spec, order)
-    await call[SUPERVISOR].start_now(spec)
-    await asyncio.to_thread(call[INTAKE].began, spec)
+
+    async def make(idempotency: Mapping[str, str] | None) -> LiveRun:
+        spec = await asyncio.to_thread(call[INTAKE].spec, replace(order, idempotency=idempotency))
+        run = await call[SUPERVISOR].start_now(spec)
+        await asyncio.to_thread(call[INTAKE].began, spec)
+        return run
+
+    run = await once(call, make)
+    if run.view.cause == "start_failed":  # that is what the first call was told
+        raise UnavailableError(f"run {run.run_id} could not be started: {run.view.error}", code="start_failed", run_id=run.run_id)
     return Success(message="Training started successfully")
 
 
@@ -90,7 +101,10 @@ _ORDER_ERRORS = (ConflictError, UnsupportedError, UnavailableError)
 _START_ERRORS = (InvalidError, NotFoundError, ForbiddenError, ConflictError, UnavailableError)
 
 ROUTES = [
-    Route("POST", "/training/start", start, "Start training with a config file", "training", errors=_START_ERRORS, seed=True),
+    Route(
+        "POST", "/training/start", start, "Start training with a config file", "training",
+        errors=_START_ERRORS, seed=True, is_once=True,
+    ),
     Route("POST", "/training/stop", stop, "Stop the training", "training", errors=_ORDER_ERRORS, seed=True),
     Route("POST", "/training/pause", pause, "Pause the training", "training", errors=_ORDER_ERRORS, seed=True),
     Route("POST", "/training/resume", resume, "Resume the training", "training", errors=_ORDER_ERRORS, seed=True),
@@ -103,4 +117,4 @@ ROUTES = [
     Route("POST", "/samples/generate/default", generate_default, "Draw the config's samples", "samples", errors=_ORDER_ERRORS, seed=True),
     Route("GET", "/ws", stream, "The WebSocket of live messages", "stream", errors=(InvalidError,), seed=True, role="viewer"),
     Route("GET", "/health", health, "Whether the daemon is alive", "system", public=True, seed=True, role="viewer"),
-]
+]  # fmt: skip

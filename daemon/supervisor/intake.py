@@ -6,10 +6,15 @@ from typing import Any
 
 from daemon.config.current import CurrentConfig
 from daemon.config.loading import load_config_file
+from daemon.config.masking import split
 from daemon.config.validation import Validator
-from daemon.errors import InvalidError
+from daemon.errors import DaemonError, InvalidError, NotFoundError
+from daemon.files.backups import BACKUPS, progress_of
 from daemon.paths import Roots
 from daemon.supervisor.store import RunSpec
+
+_WORKSPACE = "workspace/run"
+"""The default of `workspace_dir`, OneTrainer's and the built-in trainer's."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +25,9 @@ class Order:
     config: Mapping[str, Any] | None = None
     secrets_path: str | None = None
     name: str | None = None
+    continue_from: str | None = None
+    """A backup: its path, or its name in the workspace of the config."""
+    idempotency: Mapping[str, str] | None = None
 
 
 class Intake:
@@ -39,7 +47,7 @@ class Intake:
             NotFoundError: no such file, or no current config.
             ForbiddenError: a path outside the roots.
         """
-        config = self._config(order)
+        config, secrets = split(self._config(order))
         verdict = self._validator.validate(config)
         if not verdict.valid:
             more = f" (and {len(verdict.errors) - 1} more)" if len(verdict.errors) > 1 else ""
@@ -47,12 +55,35 @@ class Intake:
                 f"the config cannot be trained with: {verdict.errors[0]}{more}",
                 code="invalid_config", config_errors=verdict.errors, config_warnings=verdict.warnings,
             )  # fmt: skip
-        secrets = load_config_file(self._roots.resolve(order.secrets_path, "secrets_path")) if order.secrets_path else None
-        return RunSpec(self._backend, config, config_path=order.config_path or None, name=order.name, secrets=secrets)
+        if order.secrets_path:
+            secrets = load_config_file(self._roots.resolve(order.secrets_path, "secrets_path"))
+        return RunSpec(
+            self._backend, config, config_path=order.config_path or None, name=order.name, secrets=secrets,
+            continue_from=self._backup(order.continue_from, config) if order.continue_from else None, idempotency=order.idempotency,
+        )  # fmt: skip
 
     def began(self, spec: RunSpec) -> None:
-        """The current config is the one of the run last started."""
-        self._current.set(spec.config)
+        """The current config is the one of the run last started; one that differs by its secrets alone keeps them."""
+        try:
+            is_current = split(self._current.get())[0] == spec.config
+        except DaemonError:
+            is_current = False
+        if not is_current:
+            self._current.set(spec.config)
+
+    def _backup(self, text: str, config: Mapping[str, Any]) -> str:
+        """The path of the whole backup that *text* names."""
+        named = text if "/" in text else f"{config.get('workspace_dir') or _WORKSPACE}/{BACKUPS}/{text}"
+        path = self._roots.resolve(named, "continue_from")
+        if not path.is_dir():
+            raise NotFoundError(
+                f"continue_from: there is no backup {path}; GET /runs/{{run_id}}/backups lists those of a run", code="no_backup"
+            )
+        if progress_of(path) is None:
+            raise InvalidError(
+                f"continue_from: the backup {path} is not whole: it has no readable meta.json; choose another one", code="backup_not_whole"
+            )
+        return str(path)
 
     def _config(self, order: Order) -> Mapping[str, Any]:
         if order.config is not None:

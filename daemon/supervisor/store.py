@@ -21,7 +21,7 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RunSpec:
-    """What is asked for: the effective config, checked already; *continue_from* a backup to begin at."""
+    """What is asked for: the effective config, checked already; *continue_from* a backup to begin at; *idempotency* as in run.json."""
 
     backend: str
     config: Mapping[str, Any]
@@ -29,6 +29,7 @@ class RunSpec:
     name: str | None = None
     secrets: Mapping[str, Any] | None = None
     continue_from: str | None = None
+    idempotency: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,8 @@ class RunStore:
             "v": PROTOCOL_VERSION, "id": run_id, "number": number, "created": now, "backend": spec.backend, "launcher": "direct",
             "name": spec.name, "config_path": spec.config_path, "continue_from": spec.continue_from,
         }  # fmt: skip
+        if spec.idempotency:
+            meta["idempotency"] = dict(spec.idempotency)
         try:
             draft.path.mkdir()
             draft.tmp.mkdir()

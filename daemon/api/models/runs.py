@@ -36,6 +36,10 @@ class RunRequest(RequestModel):
     config_path: str | None = Field(default=None, description="A config file inside the roots.")
     secrets_path: str | None = None
     name: str | None = Field(default=None, max_length=200)
+    continue_from: str | None = Field(
+        default=None, min_length=1, max_length=4096,
+        description="Go on from this whole backup: its path, or its name in the backup folder of the config's workspace.",
+    )  # fmt: skip
 
 
 class RunProgress(ResponseModel):

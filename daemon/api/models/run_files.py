@@ -1,0 +1,53 @@
+"""`/runs/{id}/log`, `/samples` and `/backups` of one run."""
+
+from pydantic import Field
+
+from daemon.api.models.common import QueryModel, ResponseModel
+from daemon.api.models.samples import SampleInfo
+
+
+class LogQuery(QueryModel):
+    tail: int = Field(default=200, ge=0, le=10_000, description="How many of the last lines; 0: all that are kept.")
+    follow: bool = Field(default=False, description="Go on as the console grows, over restarts too, until the run has ended.")
+    attempt: int | None = Field(default=None, ge=1, le=1_000_000, description="Of this attempt only; else of the newest.")
+
+
+class RunSamplesQuery(QueryModel):
+    limit: int = Field(default=100, ge=1, le=10_000)
+
+
+class RunSample(SampleInfo):
+    exists: bool = Field(description="false: the file was deleted since; the run's history still has it.")
+
+
+class RunSampleList(ResponseModel):
+    samples: list[RunSample]
+    count: int
+
+
+class BackupsQuery(QueryModel):
+    limit: int = Field(default=100, ge=1, le=1000, description="Of backups, and of saves.")
+
+
+class SaveInfo(ResponseModel):
+    path: str
+    name: str
+    created: float = Field(description="Unix seconds.")
+    global_step: int | None
+    epoch: int | None
+    epoch_step: int | None
+    size_bytes: int
+    own: bool = Field(description="This run made it; a workspace may serve several.")
+    trigger: str | None = Field(description="interval, command, final, release or orphan; null when this run did not make it.")
+
+
+class BackupInfo(SaveInfo):
+    is_whole: bool = Field(description="Its meta.json is there: a training can go on from it.")
+
+
+class BackupList(ResponseModel):
+    """Newest first. `count` is that of the backups."""
+
+    backups: list[BackupInfo]
+    saves: list[SaveInfo]
+    count: int

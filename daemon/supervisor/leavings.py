@@ -1,0 +1,76 @@
+"""What a run has left behind: its samples as its history tells them, the backups and saves in its workspace. Blocks on the disk."""
+
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from daemon.config.masking import masked
+from daemon.errors import NotFoundError
+from daemon.files.backups import Kept, backups, saves
+from daemon.files.reading import read_object
+from daemon.files.records import newest_records
+from daemon.runs.view import RunView
+from daemon.samples.names import SampleInfo, path_of
+from ipc.run_directory import RunDirectory
+
+_CONFIG_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class FoundSample:
+    """A sample of the run's history. *exists*: its file is still there."""
+
+    info: SampleInfo
+    exists: bool
+
+
+def found_samples(directory: RunDirectory, limit: int) -> list[FoundSample]:
+    """The newest *limit* samples that the run has announced, newest first, each file once as it was last announced."""
+    found: dict[str, FoundSample] = {}
+    for record in newest_records(directory.daemon, "sample.found"):
+        if len(found) >= limit:
+            break
+        try:
+            info = SampleInfo.from_json(record["sample"])
+            path = path_of(info.id)
+        except (KeyError, TypeError, ValueError, NotFoundError):
+            continue
+        found.setdefault(info.id, FoundSample(info, _is_file(path)))
+    return list(found.values())
+
+
+def kept_files(view: RunView, directory: RunDirectory, limit: int) -> tuple[list[Kept], list[Kept]]:
+    """The newest *limit* backups, and the newest *limit* saves, in the workspace of a run; none before its trainer has named it."""
+    if view.workspace_dir is None:
+        return [], []
+    workspace = Path(view.workspace_dir)
+    return backups(workspace, _told(directory, "backup"), limit), saves(workspace, _told(directory, "save"), limit)
+
+
+def _told(directory: RunDirectory, kind: str) -> dict[str, str]:
+    """Names of what the run's trainers wrote, with what brought it about, by their events of type *kind*."""
+    told: dict[str, str] = {}
+    for attempt in directory.attempts():
+        for journal in (attempt.events, attempt.orphan_events):
+            for record in newest_records(journal, kind):
+                if isinstance(path := record.get("path"), str):
+                    told[Path(path).name] = str(record.get("trigger"))
+    return told
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        return False
+
+
+def config_of(directory: RunDirectory) -> dict[str, Any]:
+    """The config that the run's trainers were given, without secrets. Raises NotFoundError (code `no_config`) where it is gone."""
+    config = read_object(directory.config, _CONFIG_BYTES)
+    if config is None:
+        raise NotFoundError(
+            f"{directory.config} is missing or damaged: what run {directory.run_id} trained with is not known", code="no_config"
+        )
+    return masked(config)
