@@ -1,4 +1,4 @@
-"""The subjects of the contract: the stand-in always, the real OneTrainer where ONETRAINER_HOME and ONETRAINER_PYTHON say where it is."""
+"""The subjects: the stand-in and the built-in trainer always, the real OneTrainer where ONETRAINER_HOME and ONETRAINER_PYTHON say where it is."""
 
 import json
 import os
@@ -14,7 +14,15 @@ import pytest
 
 from tests.contract.driver import ROOT, Attempt, Launcher, pack
 
-STANDIN, REAL = "standin", "onetrainer"
+STANDIN, REAL, BUILTIN = "standin", "onetrainer", "builtin"
+# What holds for the built-in trainer as well; the rest is about what OneTrainer leaves unsaid, or about its files and keys.
+_OF_EVERY_BACKEND = {
+    "test_commands_are_answered_with_the_files_that_they_made",
+    "test_a_held_training_stands_still_and_goes_on_with_what_was_asked_meanwhile",
+    "test_a_released_training_saves_no_model_and_goes_on_from_its_backup",
+    "test_sigterm_to_the_trainer_is_a_stop",
+    "test_a_trainer_whose_runner_is_killed_backs_up_saves_and_ends",
+}
 _TINY = ROOT.parent / "shared" / "tools" / "make-tiny-onetrainer-run"
 
 
@@ -77,7 +85,8 @@ class Subject:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     named = {mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")}
     if "subject_name" in metafunc.fixturenames and "subject_name" not in named:
-        metafunc.parametrize("subject_name", [STANDIN, REAL], scope="session")
+        of_every_backend = metafunc.definition.originalname in _OF_EVERY_BACKEND
+        metafunc.parametrize("subject_name", [STANDIN, REAL, *([BUILTIN] if of_every_backend else [])], scope="session")
 
 
 @pytest.fixture(scope="session")
@@ -110,10 +119,14 @@ def subject(subject_name: str, tmp_path: Path, pyz: Path, request: pytest.Fixtur
     if subject_name == REAL:
         home, python = request.getfixturevalue("real_home")
         base = json.loads((request.getfixturevalue("tiny") / "config.json").read_text())
+    elif subject_name == BUILTIN:
+        home, python = tmp_path, sys.executable
+        keys = ("batch_size", "concepts", "samples", "tensorboard")
+        base = {key: value for key, value in _standin_config(tmp_path).items() if key in keys} | {"resolution": "8", "ema": "OFF"}
     else:
         home, python = ROOT / "tests" / "standin", sys.executable
         base = _standin_config(tmp_path)
-    made = Subject(subject_name, tmp_path, Launcher(tmp_path, pyz, python, home, "onetrainer"), base)
+    made = Subject(subject_name, tmp_path, Launcher(tmp_path, pyz, python, home, BUILTIN if subject_name == BUILTIN else REAL), base)
     yield made
     made.end_all()
 

@@ -78,11 +78,10 @@ def test_commands_are_answered_with_the_files_that_they_made(subject: Subject) -
     assert Path(answers[save]["result"]["path"]).is_file()
     assert all(Path(path).is_file() for path in answers[sample]["result"]["paths"] + answers[custom]["result"]["paths"])
     assert (answers[wrong]["type"], answers[wrong]["code"]) == ("command.failed", "invalid")
-    assert "sample.seed" in answers[wrong]["message"]
-    assert "sample.nonsense" in answers[wrong]["message"]
+    assert "seed" in answers[wrong]["message"]
     [told] = attempt.of("sample", kind="custom")
     assert (told["prompt"], told["seed"], told["command_id"]) == ("three circles", 3, custom)
-    assert answers[custom]["result"] == {"paths": [told["path"]]}
+    assert answers[custom]["result"]["paths"] == [told["path"]]
     assert [event["trigger"] for event in attempt.of("backup") + attempt.of("save")] == ["command", "command"]
     attempt.command("stop")
     record = attempt.finish()
