@@ -1,4 +1,4 @@
-"""The subjects: the stand-in and the built-in trainer always, the real OneTrainer where ONETRAINER_HOME and ONETRAINER_PYTHON say where it is."""
+"""The subjects: the stand-in and the built-in trainer always; the real OneTrainer where ONETRAINER_HOME and ONETRAINER_PYTHON name it."""
 
 import json
 import os
