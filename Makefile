@@ -20,7 +20,7 @@ demo: $(VENV)/.builtin
 serve: $(VENV)/.builtin
 	@$(BIN)/onetrainerd serve
 
-## make test      all tests but the storms
+## make test      all tests, the storms in short
 test: $(VENV)/.dev
 	@$(BIN)/python -m pytest
 
@@ -42,9 +42,9 @@ format: $(VENV)/.dev
 bench: $(VENV)/.dev
 	@for program in bench/*.py; do $(BIN)/python $$program || exit 1; done
 
-## make torture   the storms
+## make torture   the storms in full, with their report (TORTURE_SCALE, TORTURE_SEED, TORTURE_REPORT; STORMS="daemon-kills …")
 torture: $(VENV)/.dev
-	@$(BIN)/python -m pytest tests/torture --timeout=3600 --override-ini=testpaths=tests/torture
+	@$(BIN)/python -m tests.torture $(STORMS)
 
 ## make schema    write configs/builtin.schema.json from the built-in trainer's own description
 schema: $(VENV)/.dev

@@ -1,0 +1,66 @@
+"""The storms, in the order of the table that they answer to. Each is `await storm(folder, scale, rng, report)`."""
+
+import random
+import time
+import traceback
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.torture import daemon_kills, fault_points, runner_trouble, trainer_trouble
+from tests.torture.report import Report, SkipError
+
+Run = Callable[[Path, float, random.Random, Report], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Storm:
+    """*short* is the scale of its form in `make test`."""
+
+    name: str
+    bar: str
+    run: Run
+    short: float
+
+
+STORMS = (
+    Storm(
+        "daemon-kills", "SIGKILL the daemon 100 times: 0 trainings lost, 0 gaps, 0 repeats; serving again in <= 2 s",
+        daemon_kills.random_kills, 0.04,
+    ),
+    Storm(
+        "fault-points", "the daemon dies at every write, rename and spawn: no double start, no lost run, no lie",
+        fault_points.every_point, 0.02,
+    ),
+    Storm("ends-while-down", "each end of a trainer while the daemon is down is reported exactly", daemon_kills.ends_while_down, 0.2),
+    Storm(
+        "runner-kills", "the trainer of a dead runner saves and ends: lost, never completed; nothing starts beside it; no pid is trusted",
+        runner_trouble.runner_kills, 0.1,
+    ),
+    Storm(
+        "stopped-runner", "one runner of 20 is stopped and the daemon restarted: the other 19 are adopted, serving in <= 3 s",
+        runner_trouble.one_stopped_runner, 0.2,
+    ),
+    Storm(
+        "crashes", "segfault, abort, bus error, os._exit, SystemExit, 20 times each: /health answers throughout, detected p99 <= 250 ms",
+        trainer_trouble.crashes, 0.05,
+    ),
+    Storm("daemon-away", "10 MB of events while the daemon is down: no step waits more than 100 ms", trainer_trouble.daemon_away, 0.1),
+    Storm("cycles", "500 starts and stops: descriptors, threads, zombies, memory back to the baseline", trainer_trouble.cycles, 0.01),
+    Storm("consoles", "20,000 frames, a 10 MB line, broken UTF-8, NULs: log bounded, memory flat", trainer_trouble.consoles, 1.0),
+)  # fmt: skip
+
+
+async def run_storm(storm: Storm, folder: Path, scale: float, seed: int, *, is_timed: bool) -> Report:
+    """Its report. What goes wrong in the storm itself is a failure too."""
+    report = Report(storm.name, storm.bar, seed, scale, is_timed)
+    began = time.monotonic()
+    try:
+        await storm.run(folder / storm.name, scale, random.Random(f"{seed} {storm.name}"), report)
+    except SkipError as reason:
+        report.skipped = str(reason)
+    except Exception as error:  # noqa: BLE001 - the outer edge: the other storms go on
+        report.fail(f"{type(error).__name__}: {error}")
+        traceback.print_exc()
+    report.took_s = time.monotonic() - began
+    return report
