@@ -122,8 +122,8 @@ class Launcher:
     def __init__(self, folder: Path, pyz: Path, python: str, cwd: Path, backend: str) -> None:
         self._folder = folder
         self._pyz = pyz
-        self._python = python
-        self._cwd = cwd
+        self.python = python
+        self.home = cwd
         self._backend = backend
         self._runs = 0
 
@@ -142,8 +142,8 @@ class Launcher:
         attempt = run.attempt(1)
         attempt.create()
         attempt.launch.write_text(json.dumps({
-            "v": 1, "run_id": run.run_id, "attempt": 1, "backend": self._backend, "argv": [self._python, str(self._pyz), "trainer"],
-            "cwd": str(cwd or self._cwd), "continue_from": continue_from,
+            "v": 1, "run_id": run.run_id, "attempt": 1, "backend": self._backend, "argv": [self.python, str(self._pyz), "trainer"],
+            "cwd": str(cwd or self.home), "continue_from": continue_from,
             "stop": {"grace_s": grace_s, "term_s": 10},
             "console": {"max_bytes": 4 << 20},
             "env": {**os.environ, "PYTHONUNBUFFERED": "1", "TMPDIR": str(run.tmp), "CUDA_VISIBLE_DEVICES": "", **(env or {})},

@@ -3,9 +3,10 @@
 import asyncio
 import contextlib
 import json
+import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,9 @@ Message = dict[str, Any]
 class Daemon:
     """`onetrainerd serve` on any free port, with *folder* as its working directory and `folder/state` as its state."""
 
-    def __init__(self, folder: Path, *flags: str) -> None:
+    def __init__(self, folder: Path, *flags: str, environment: Mapping[str, str] | None = None) -> None:
+        """*environment* is on top of our own."""
+        self._environment = {**os.environ, **(environment or {})}
         self.folder = folder
         self.state_dir = folder / "state"
         self._flags = flags
@@ -35,7 +38,7 @@ class Daemon:
         with (self.folder / "daemon.log").open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "daemon.cli.main", "serve", "--state-dir", str(self.state_dir), "--port", "0", *self._flags,
-                cwd=self.folder, stdout=asyncio.subprocess.PIPE, stderr=log,
+                cwd=self.folder, env=self._environment, stdout=asyncio.subprocess.PIPE, stderr=log,
             )  # fmt: skip
         assert self.process.stdout is not None
         async with asyncio.timeout(DEADLINE_S):
