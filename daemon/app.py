@@ -26,9 +26,12 @@ from daemon.config.validation import Validator
 from daemon.data import data_folder
 from daemon.errors import UnavailableError
 from daemon.paths import Roots
+from daemon.runs.disk import DiskMarks
+from daemon.runs.policies import RestartPolicy, StallPolicy
+from daemon.runs.retention import Retention
 from daemon.settings import Settings
 from daemon.supervisor.checkout import find_onetrainer
-from daemon.supervisor.intake import Intake
+from daemon.supervisor.intake import Defaults, Intake
 from daemon.supervisor.launcher import DirectLauncher
 from daemon.supervisor.once import Once
 from daemon.supervisor.packing import pack_runner
@@ -126,7 +129,7 @@ def build_app(settings: Settings, token: str | None) -> web.Application:
     app[VALIDATOR] = validator
     app[CURRENT] = current
     app[PRESETS] = Presets(settings.state_dir / "presets", data_folder("configs") / "presets", _preset_folders(settings))
-    app[INTAKE] = Intake(settings.chosen_backend, roots, current, validator)
+    app[INTAKE] = Intake(settings.chosen_backend, roots, current, validator, _defaults(settings))
     app[SUPERVISOR] = supervisor
     app[SOCKETS] = Sockets()
     app[LOGS] = LogStreams()
@@ -148,8 +151,18 @@ def _supervisor(settings: Settings, cwd: Path) -> Supervisor:
     if settings.onetrainer.home:
         trainers["onetrainer"] = functools.partial(find_onetrainer, settings.onetrainer.home, settings.onetrainer.python)
     trainers[settings.chosen_backend]()  # what is wrong with it is told now, not at the first start
-    policy = Policy(settings.runs.max_concurrent, StopPeriods(settings.stop.grace_s, settings.stop.term_s))
+    kept = Retention(settings.retention.keep_runs, settings.retention.keep_days)
+    policy = Policy(settings.runs.max_concurrent, StopPeriods(settings.stop.grace_s, settings.stop.term_s), _marks(settings), kept)
     return Supervisor(RunStore(settings.state_dir), DirectLauncher(archive), archive, trainers, policy)
+
+
+def _defaults(settings: Settings) -> Defaults:
+    restart, stall = RestartPolicy(**settings.restart.model_dump()), StallPolicy(**settings.stall.model_dump())
+    return Defaults(settings.state_dir, restart, stall, _marks(settings))
+
+
+def _marks(settings: Settings) -> DiskMarks:
+    return DiskMarks(**settings.disk.model_dump())
 
 
 def _schema(backend: str) -> dict[str, Any]:

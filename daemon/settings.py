@@ -97,6 +97,12 @@ LocalPath = Annotated[Path, BeforeValidator(_absolute)]
 OptionalPath = Annotated[LocalPath | None, BeforeValidator(_empty_is_none)]
 Number = BeforeValidator(_no_bool)
 Seconds = Annotated[float, Number, Field(ge=0, allow_inf_nan=False)]
+Bytes = Annotated[int, Number, Field(ge=0)]
+RestartCause = Literal[
+    "cuda_oom", "host_oom", "nan_loss", "disk_full", "config_error", "missing_file", "exception", "crash", "killed", "start_failed",
+    "unknown", "stalled", "lost",
+]  # fmt: skip
+"""`daemon.runs.policies.CAUSES`, which lies above this room; a test holds them equal."""
 
 
 class Section(BaseModel):
@@ -131,6 +137,32 @@ class Stop(Section):
     term_s: Seconds = 60.0
 
 
+class Restart(Section):
+    """Which failed runs are started again, unless the run itself says otherwise."""
+
+    on: tuple[RestartCause, ...] = ()
+    max_restarts: Annotated[int, Number, Field(ge=0, le=1_000_000)] = 5
+    backoff_s: Seconds = 10.0
+    backoff_max_s: Seconds = 600.0
+    reset_after_s: Annotated[float, Number, Field(gt=0, allow_inf_nan=False)] = 1800.0
+
+
+class Stall(Section):
+    after_s: Seconds = 1800.0
+    action: Literal["tell", "stop", "restart"] = "tell"
+
+
+class Disk(Section):
+    reserve_bytes: Bytes = 256 << 20
+    low_bytes: Bytes = 512 << 20
+    hold_bytes: Bytes = 128 << 20
+
+
+class Kept(Section):
+    keep_runs: Annotated[int, Number, Field(ge=0)] = 0
+    keep_days: Seconds = 0.0
+
+
 class Http(Section):
     max_body_bytes: Annotated[int, Number, Field(ge=1024, le=1 << 30)] = 8 << 20
     allowed_hosts: tuple[Annotated[str, AfterValidator(_allowed_host)], ...] = ()
@@ -156,6 +188,10 @@ class Settings(Section):
     paths: Paths = _raw({})
     runs: Runs = _raw({})
     stop: Stop = _raw({})
+    restart: Restart = _raw({})
+    stall: Stall = _raw({})
+    disk: Disk = _raw({})
+    retention: Kept = _raw({})
     http: Http = _raw({})
     log: Log = _raw({})
 

@@ -2,12 +2,24 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from daemon.api.idempotency import once
 from daemon.api.keys import INTAKE, SUPERVISOR
 from daemon.api.models.common import NoBody, NoQuery, Success
-from daemon.api.models.runs import Events, EventsQuery, PauseRequest, Run, RunProgress, RunRequest, Runs, SampleRequest, StopRequest
+from daemon.api.models.runs import (
+    Events,
+    EventsQuery,
+    PauseRequest,
+    Restart,
+    Run,
+    RunProgress,
+    RunRequest,
+    Runs,
+    SampleRequest,
+    Stall,
+    StopRequest,
+)
 from daemon.api.registry import Call, Route
 from daemon.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError, UnavailableError, UnsupportedError
 from daemon.runs.spot import Cursor, Mark
@@ -26,7 +38,12 @@ async def get_run(call: Call[NoBody, NoQuery]) -> Run:
 
 
 async def create_run(call: Call[RunRequest, NoQuery]) -> Run:
-    order = Order(call.body.config_path, call.body.config, call.body.secrets_path, call.body.name, call.body.continue_from)
+    body = call.body
+    order = Order(
+        body.config_path, body.config, body.secrets_path, body.name, body.continue_from, force=body.force,
+        restart=body.restart.model_dump(exclude_none=True) if body.restart else {},
+        stall=body.stall.model_dump(exclude_none=True) if body.stall else {},
+    )  # fmt: skip
 
     async def make(idempotency: Mapping[str, str] | None) -> LiveRun:
         spec = await asyncio.to_thread(call[INTAKE].spec, replace(order, idempotency=idempotency))
@@ -91,6 +108,7 @@ def shown(run: LiveRun) -> Run:
     fields = {name: getattr(view, name) for name in Run.model_fields if hasattr(view, name)}
     meta = run.stored.meta
     fields |= {"id": run.run_id, "name": meta.get("name"), "config_path": meta.get("config_path"), "progress": progress}
+    fields |= {"restart": Restart.model_validate(asdict(view.restart)), "stall": Stall.model_validate(view.stall)}
     return Run(**fields | {"capabilities": list(view.capabilities)})
 
 

@@ -27,7 +27,7 @@ class StreamQuery(QueryModel):
 
 
 async def start(call: Call[StartRequest, NoQuery]) -> Success:
-    order = Order(config_path=call.body.config_path or None, secrets_path=call.body.secrets_path)
+    order = Order(config_path=call.body.config_path or None, secrets_path=call.body.secrets_path, force=call.body.force)
 
     async def make(idempotency: Mapping[str, str] | None) -> LiveRun:
         spec = await asyncio.to_thread(call[INTAKE].spec, replace(order, idempotency=idempotency))
@@ -94,7 +94,7 @@ async def stream(call: Call[NoBody, StreamQuery]) -> web.WebSocketResponse:
 
 async def health(call: Call[NoBody, NoQuery]) -> Health:
     state = seed.state(call[SUPERVISOR].current_view())
-    return Health(training_active=state["is_training"], trainer_status=state["status"])
+    return Health(training_active=state["is_training"], trainer_status=state["status"], disk=call[SUPERVISOR].disk_level)
 
 
 _ORDER_ERRORS = (ConflictError, UnsupportedError, UnavailableError)

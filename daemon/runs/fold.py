@@ -4,9 +4,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from daemon.runs.policies import DISK_COMMAND, LOST, STALL_COMMAND, STALLED, RestartPolicy, StallPolicy
+from daemon.runs.restart import Again, decide
 from daemon.runs.states import RunState, advance
 from daemon.runs.view import Progress, RunView
-from ipc.exit_record import COMPLETED, NOTHING_DONE, RELEASED, STOPPED
+from ipc.exit_record import COMPLETED, RELEASED, STOPPED
 
 Record = dict[str, Any]
 
@@ -30,13 +32,17 @@ def _to(view: RunView, state: RunState, **changes: Any) -> RunView:
 
 
 def _queued(view: RunView, record: Record) -> RunView:
-    return replace(view, created=record["ts"])
+    return replace(
+        view, created=record["ts"], restart=RestartPolicy.from_json(record.get("restart", {})),
+        stall=StallPolicy.from_json(record.get("stall", {})),
+    )  # fmt: skip
 
 
 def _starting(view: RunView, record: Record) -> RunView:
     return _to(
         view, RunState.STARTING, attempt=record["attempt"], started=view.started or record["ts"], ended=None, phase=RunState.LOADING,
         status_text="", cause=None, error=None, exit=None, continued_from=record.get("continue_from"), trainer_pid=None,
+        restart_at=None, trained_s=0.0, stop_requested=False, stall_stop=False, stalled_since=None, orphan_gone=False, held_by_disk=False,
     )  # fmt: skip
 
 
@@ -45,7 +51,7 @@ def _requeued(view: RunView, _: Record) -> RunView:
 
 
 def _start_failed(view: RunView, record: Record) -> RunView:
-    return _to(view, RunState.FAILED, cause="start_failed", error=record["message"], ended=record["ts"])
+    return _failed(view, "start_failed", record["message"], record["ts"])
 
 
 def _cancelled(view: RunView, record: Record) -> RunView:
@@ -73,11 +79,16 @@ def _phase(view: RunView, record: Record) -> RunView:
 
 
 def _step(view: RunView, record: Record) -> RunView:
-    return replace(view, progress=progress_of(record))
+    return _stepped(view, record)
 
 
 def _steps(view: RunView, record: Record) -> RunView:
-    return replace(view, progress=progress_of(record["rows"][-1]))
+    return _stepped(view, record["rows"][-1])
+
+
+def _stepped(view: RunView, step: Record) -> RunView:
+    progress = progress_of(step)
+    return replace(view, progress=progress, trained_s=progress.elapsed_s, stalled_since=None)
 
 
 def _continued(view: RunView, record: Record) -> RunView:
@@ -89,11 +100,21 @@ def _paused(view: RunView, _: Record) -> RunView:
 
 
 def _resumed(view: RunView, _: Record) -> RunView:
+    view = replace(view, held_by_disk=False)
     return _to(view, view.phase) if view.state is RunState.PAUSED else view
 
 
-def _stop_requested(view: RunView, _: Record) -> RunView:
-    return _to(view, RunState.STOPPING)
+def _accepted(view: RunView, record: Record) -> RunView:
+    """Who pauses a run last is who may let it go on: the disk guard, or a client."""
+    if record["command"] not in ("pause", "resume"):
+        return view
+    return replace(view, held_by_disk=record["command"] == "pause" and record["id"].startswith(DISK_COMMAND))
+
+
+def _stop_requested(view: RunView, record: Record) -> RunView:
+    if str(record.get("id")).startswith(STALL_COMMAND):
+        return _to(view, RunState.STOPPING, stall_stop=True)
+    return _to(view, RunState.STOPPING, stop_requested=True)
 
 
 def _backup(view: RunView, record: Record) -> RunView:
@@ -106,25 +127,70 @@ def _save(view: RunView, record: Record) -> RunView:
 
 def _exited(view: RunView, record: Record) -> RunView:
     exit_record = record["exit"]
-    cause = exit_record["cause"]
+    cause, message, ended = exit_record["cause"], exit_record["message"], exit_record["ended"]
     by_stop = cause == "killed" and exit_record.get("evidence", {}).get("by") == "stop"
-    state = RunState.STOPPED if by_stop else _OUTCOMES.get(cause, RunState.FAILED)
-    told = cause in (NOTHING_DONE, "start_failed") or state is RunState.FAILED or by_stop
-    return _to(
-        view, state, cause=cause, error=exit_record["message"] if told else None, exit=exit_record, ended=exit_record["ended"],
+    view = replace(
+        view, exit=exit_record,
         last_backup=exit_record.get("last_backup") or view.last_backup, model_path=exit_record.get("model_path") or view.model_path,
     )  # fmt: skip
+    if by_stop and view.stall_stop and not view.stop_requested:
+        return _failed(view, STALLED, f"no step for {ended - (view.stalled_since or ended):.0f} s: killed by the stall watch", ended)
+    state = RunState.STOPPED if by_stop else _OUTCOMES.get(cause, RunState.FAILED)
+    if state is RunState.FAILED:
+        return _failed(view, cause, message, ended)
+    by_watch = view.stalled_since is not None and view.stall.action == "stop" and state is RunState.STOPPED
+    error = f"stopped by the stall watch: {message}" if by_watch else message if by_stop else None
+    return _to(view, state, cause=cause, error=error, ended=ended)
+
+
+def _failed(view: RunView, cause: str, message: str, ended: float, state: RunState = RunState.FAILED) -> RunView:
+    """The end of an attempt that nobody wanted: the run waits for its restart where its policy says so, else it is *state*."""
+    if view.state is RunState.WAITING_RESTART:
+        return view  # it is decided already
+    if view.stop_requested:
+        return _to(view, state, cause=cause, error=message, ended=ended)
+    match decide(view.restart, cause, restarts=view.restarts, trained_s=view.trained_s, ended=ended):
+        case Again(at, restarts):
+            return _to(view, RunState.WAITING_RESTART, cause=cause, error=message, ended=None, restart_at=at, restarts=restarts)
+        case give_up:
+            error = f"{message}; {give_up.why}" if give_up.why else message
+            return _to(view, state, cause=cause, error=error, ended=ended)
 
 
 def _lost(view: RunView, record: Record) -> RunView:
-    return _to(view, RunState.LOST, cause="lost", error=record["message"], ended=record["ts"])
+    """A trainer that still lives, and saves what it has, comes first: nothing is started beside it."""
+    if record.get("trainer_alive"):
+        return _to(view, RunState.LOST, cause=LOST, error=record["message"], ended=record["ts"])
+    return replace(_failed(view, LOST, record["message"], record["ts"], RunState.LOST), orphan_gone=True)
 
 
 def _orphan_ended(view: RunView, record: Record) -> RunView:
-    return replace(
-        view, error=record["message"], ended=record["ts"],
+    was_waited_for = not view.orphan_gone
+    view = replace(
+        view, error=record["message"], orphan_gone=True,
         last_backup=record.get("last_backup") or view.last_backup, model_path=record.get("model_path") or view.model_path,
     )  # fmt: skip
+    if view.state is not RunState.LOST:
+        return view
+    if not was_waited_for or record.get("outcome") == COMPLETED:
+        return replace(view, ended=record["ts"])
+    return _failed(view, LOST, record["message"], record["ts"], RunState.LOST)
+
+
+def _stalled(view: RunView, record: Record) -> RunView:
+    return replace(view, stalled_since=record["since"])
+
+
+def _disk_low(view: RunView, _: Record) -> RunView:
+    return replace(view, disk="low")
+
+
+def _disk_hold(view: RunView, _: Record) -> RunView:
+    return replace(view, disk="held")
+
+
+def _disk_ok(view: RunView, _: Record) -> RunView:
+    return replace(view, disk="ok")
 
 
 def _sample_found(view: RunView, _: Record) -> RunView:
@@ -148,5 +214,6 @@ _TAKES: dict[str, Callable[[RunView, Record], RunView]] = {
     "run.cancelled": _cancelled, "run.ended": _exited, "run.lost": _lost, "run.orphan_ended": _orphan_ended, "sample.found": _sample_found,
     "trainer.spawned": _spawned, "trainer.ready": _ready, "status": _status, "phase": _phase, "step": _step, "steps": _steps,
     "continued": _continued, "paused": _paused, "resumed": _resumed, "stop.requested": _stop_requested, "backup": _backup, "save": _save,
-    "runner.exited": _exited,
+    "runner.exited": _exited, "command.accepted": _accepted, "run.stalled": _stalled, "disk.low": _disk_low, "disk.hold": _disk_hold,
+    "disk.ok": _disk_ok,
 }  # fmt: skip

@@ -1,6 +1,7 @@
 """A run in the words of the seed API: STATE, progress, and the messages of `/ws`. Pure."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from daemon.runs.fold import Record, progress_of
@@ -79,9 +80,16 @@ def messages(record: Record, before: RunView, after: RunView) -> list[Message]:
             found.append((kind, record["sample"]))
         case _:
             found += [("log", data) for data in log_lines(record)]
+    if after.state is not before.state and after.state is RunState.WAITING_RESTART:
+        found.append(("log", {"level": "warning", "message": _restart_line(after)}))
     if (before.state, before.error, before.status_text) != (after.state, after.error, after.status_text):
         found.append(("training_state", state(after)))
     return found
+
+
+def _restart_line(view: RunView) -> str:
+    at = datetime.fromtimestamp(view.restart_at or 0.0, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return f"{view.error}; restart {view.restarts} of {view.restart.max_restarts} at {at} UTC"
 
 
 def progress_data(progress: Progress) -> Mapping[str, Any]:
@@ -127,9 +135,33 @@ def log_lines(record: Record) -> list[Mapping[str, str]]:
             return [{"level": "info", "message": f"saved at step {record.get('global_step')}: {record.get('path')}"}]
         case "events.dropped":
             return [{"level": "warning", "message": f"{record.get('count')} events of the {record.get('where')} were dropped"}]
+        case "journal.damaged":
+            return [{"level": "error", "message": f"the run's journal is damaged, and was read on: {record.get('damage')}"}]
         case "journal.held":
             return [{"level": "error", "message": f"the journal waits for room on the disk: {record.get('error')}"}]
+        case "run.stalled":
+            return [{"level": "error", "message": _stall_line(record)}]
+        case "disk.low":
+            return [{"level": "warning", "message": f"the disk fills up: {_room(record)}"}]
+        case "disk.hold":
+            then = "the training is paused until there is room again" if record.get("paused") else "the training cannot be paused"
+            return [{"level": "error", "message": f"the disk is full: {_room(record)}; {then}"}]
+        case "disk.ok":
+            return [{"level": "info", "message": f"there is room again: {_room(record)}"}]
         case "run.lost" | "run.start_failed" | "run.requeued":
             return [{"level": "error", "message": str(record.get("message"))}]
         case _:
             return []
+
+
+def _stall_line(record: Record) -> str:
+    seen: Record = record.get("evidence") or {}
+    action = {"stop": "; it is stopped", "restart": "; it is killed"}.get(str(record.get("action")), "")
+    return (
+        f"no step for {record.get('after_s')} s, the last one was {seen.get('global_step')}; the trainer's process is in state "
+        f"{seen.get('process_state')}, has used {seen.get('cpu_s')} s of CPU, and last printed {seen.get('console')!r}{action}"
+    )
+
+
+def _room(record: Record) -> str:
+    return f"{int(record.get('free', 0)) >> 20} MiB are free at {record.get('path')}"

@@ -29,10 +29,14 @@ WORKING = frozenset({_S.LOADING, _S.TRAINING, _S.SAMPLING, _S.SAVING, _S.PAUSED}
 LIVE = WORKING | {_S.STARTING, _S.STOPPING}
 """A runner is there, or about to be."""
 
+HAS_PLACE = LIVE | {_S.WAITING_RESTART}
+"""No other run starts in its place. One that waits for its restart keeps it: it has only just lost its trainer."""
+
 ENDED = frozenset({_S.COMPLETED, _S.STOPPED, _S.FAILED, _S.LOST})
 
 _AFTER_THE_RUNNER = ENDED | {_S.RELEASED, _S.WAITING_RESTART}
 
+# Lost is an end, but for a run that its policy starts again once its trainer, which outlived the runner, has gone as well.
 TRANSITIONS: dict[RunState, frozenset[RunState]] = {
     _S.QUEUED: frozenset({_S.STARTING, _S.STOPPED}),
     _S.STARTING: frozenset({_S.LOADING, _S.STOPPING, _S.QUEUED}) | _AFTER_THE_RUNNER,
@@ -47,7 +51,7 @@ TRANSITIONS: dict[RunState, frozenset[RunState]] = {
     _S.COMPLETED: frozenset(),
     _S.STOPPED: frozenset(),
     _S.FAILED: frozenset(),
-    _S.LOST: frozenset(),
+    _S.LOST: frozenset({_S.WAITING_RESTART}),
 }
 
 

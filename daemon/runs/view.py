@@ -3,7 +3,8 @@
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
-from daemon.runs.states import LIVE, RunState
+from daemon.runs.policies import DiskLevel, RestartPolicy, StallPolicy
+from daemon.runs.states import HAS_PLACE, LIVE, RunState
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,11 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class RunView:
-    """A run as its history tells it up to some record. Immutable; times are Unix seconds."""
+    """A run as its history tells it up to some record. Immutable; times are Unix seconds.
+
+    *restarts* counts since the last reset; *trained_s* is of this attempt, by the trainer's own clock; *stop_requested* by a client or
+    a signal, *stall_stop* by the stall watch; *orphan_gone*: no trainer of a lost run lives; *held_by_disk*: the disk guard has paused it.
+    """
 
     run_id: str
     backend: str
@@ -63,10 +68,25 @@ class RunView:
     continued_from: str | None = None
     trainer_pid: int | None = None
     samples: int = 0
+    restart: RestartPolicy = RestartPolicy()  # noqa: RUF009 - immutable
+    stall: StallPolicy = StallPolicy()  # noqa: RUF009 - immutable
+    restarts: int = 0
+    restart_at: float | None = None
+    trained_s: float = 0.0
+    stop_requested: bool = False
+    stall_stop: bool = False
+    stalled_since: float | None = None
+    orphan_gone: bool = False
+    disk: DiskLevel = "ok"
+    held_by_disk: bool = False
 
     @property
     def is_live(self) -> bool:
         return self.state in LIVE
+
+    @property
+    def has_place(self) -> bool:
+        return self.state in HAS_PLACE
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -79,5 +99,6 @@ class RunView:
         progress = Progress(**value["progress"]) if value["progress"] else None
         return cls(**{
             **value, "state": RunState(value["state"]), "phase": RunState(value["phase"]), "progress": progress,
-            "capabilities": tuple(value["capabilities"]),
+            "capabilities": tuple(value["capabilities"]), "restart": RestartPolicy.from_json(value["restart"]),
+            "stall": StallPolicy.from_json(value["stall"]),
         })  # fmt: skip

@@ -31,15 +31,17 @@ class CommandDesk:
         self._attempt = attempt
         self._waiting: dict[str, _Waiting] = {}
 
-    async def send(self, name: str, args: Mapping[str, Any], settle_s: float) -> Record | None:
+    async def send(self, name: str, args: Mapping[str, Any], settle_s: float, sender: str = "c") -> Record | None:
         """Send a command; return its `command.done`, or None when it is accepted and not done within *settle_s* seconds.
+
+        *sender* begins its id, so that the journal says whose it was.
 
         Raises:
             UnavailableError: the runner did not accept it within ten seconds, or its pipe is broken.
             ConflictError, InvalidError, UnsupportedError: the trainer answered that it failed.
         """
         loop = asyncio.get_running_loop()
-        command = Command(f"c{secrets.token_hex(8)}", name, dict(args))
+        command = Command(f"{sender}{secrets.token_hex(8)}", name, dict(args))
         waiting = _Waiting(loop.create_future(), loop.create_future())
         self._waiting[command.id] = waiting
         try:

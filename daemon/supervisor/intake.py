@@ -1,7 +1,8 @@
 """From what a client asks to what a run needs: the config found, read and checked. Blocking: files are read; call it in a thread."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from daemon.config.current import CurrentConfig
@@ -11,6 +12,9 @@ from daemon.config.validation import Validator
 from daemon.errors import DaemonError, InvalidError, NotFoundError
 from daemon.files.backups import BACKUPS, progress_of
 from daemon.paths import Roots
+from daemon.runs.disk import DiskMarks
+from daemon.runs.policies import RestartPolicy, StallPolicy
+from daemon.supervisor.room import needs_of, refuse_if_full
 from daemon.supervisor.store import RunSpec
 
 _WORKSPACE = "workspace/run"
@@ -28,22 +32,39 @@ class Order:
     continue_from: str | None = None
     """A backup: its path, or its name in the workspace of the config."""
     idempotency: Mapping[str, str] | None = None
+    restart: Mapping[str, Any] = field(default_factory=dict)
+    stall: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the policies that are to be other than the settings say."""
+    force: bool = False
+    """Start also where there is not room enough."""
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What the settings say of a run that does not say it itself, and where journals are written."""
+
+    state_dir: Path
+    restart: RestartPolicy = RestartPolicy()  # noqa: RUF009 - immutable
+    stall: StallPolicy = StallPolicy()  # noqa: RUF009 - immutable
+    disk: DiskMarks = DiskMarks()  # noqa: RUF009 - immutable
 
 
 class Intake:
     """Turns orders into specs. What it lets through can start; everything else is refused before a process exists."""
 
-    def __init__(self, backend: str, roots: Roots, current: CurrentConfig, validator: Validator) -> None:
+    def __init__(self, backend: str, roots: Roots, current: CurrentConfig, validator: Validator, defaults: Defaults) -> None:
         self._backend = backend
         self._roots = roots
         self._current = current
         self._validator = validator
+        self._defaults = defaults
 
     def spec(self, order: Order) -> RunSpec:
         """The effective config of *order*, checked.
 
         Raises:
-            InvalidError: the file is not JSON, or the config cannot be trained with (code `invalid_config`, all errors in the details).
+            InvalidError: the file is not JSON; the config cannot be trained with (code `invalid_config`, all errors in the details);
+                there is no room for what it will write (code `disk_full`).
             NotFoundError: no such file, or no current config.
             ForbiddenError: a path outside the roots.
         """
@@ -57,9 +78,15 @@ class Intake:
             )  # fmt: skip
         if order.secrets_path:
             secrets = load_config_file(self._roots.resolve(order.secrets_path, "secrets_path"))
+        needs = needs_of(config, self._backend, self._roots, self._defaults.state_dir)
+        if not order.force:
+            refuse_if_full(needs, self._defaults.disk)
         return RunSpec(
             self._backend, config, config_path=order.config_path or None, name=order.name, secrets=secrets,
             continue_from=self._backup(order.continue_from, config) if order.continue_from else None, idempotency=order.idempotency,
+            restart=RestartPolicy.from_json({**asdict(self._defaults.restart), **order.restart}),
+            stall=StallPolicy.from_json({**asdict(self._defaults.stall), **order.stall}),
+            writes=tuple(str(need.path) for need in needs if need.path != self._defaults.state_dir),
         )  # fmt: skip
 
     def began(self, spec: RunSpec) -> None:

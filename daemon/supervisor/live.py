@@ -9,6 +9,7 @@ from typing import Any
 
 from daemon.errors import ConflictError, DaemonError, UnavailableError
 from daemon.runs.fold import Record
+from daemon.runs.policies import LOST
 from daemon.runs.states import ENDED, LIVE, RunState
 from daemon.runs.view import RunView
 from daemon.supervisor.adoption import Condition, examine, give_up_start, identities
@@ -45,6 +46,7 @@ class LiveRun:
         self.is_settled = False
         while self.history.advance():
             pass
+        self._tell_damage()
         if self.view.state in ENDED - {RunState.LOST}:
             self._rest()
 
@@ -62,8 +64,9 @@ class LiveRun:
 
     @property
     def occupies_a_place(self) -> bool:
-        """Whether another run must wait for this one: it lives, or the trainer of its dead runner does."""
-        return self.view.state in LIVE or self.orphan is not None
+        """Whether another run must wait for this one: it lives, or is about to live again, or the trainer of its dead runner does."""
+        awaits_orphan = self.view.state is RunState.LOST and not self.view.orphan_gone and not self.is_settled
+        return self.view.has_place or self.orphan is not None or awaits_orphan
 
     @property
     def _attempt(self) -> AttemptDirectory:
@@ -108,9 +111,9 @@ class LiveRun:
         """Take over what an earlier daemon left; whether there is something to `hold`. Nothing is signalled or deleted."""
         if self.view.state is RunState.LOST:
             self.orphan = examine(self._attempt).trainer
-            if self.orphan is None:
+            if self.orphan is None and self.view.orphan_gone:
                 self._rest()
-            return self.orphan is not None
+            return not self.is_settled
         if self.view.state not in LIVE:
             return False
         finding = examine(self._attempt)
@@ -170,11 +173,16 @@ class LiveRun:
                 self._desk.hear(entry.record)
             elif kind in ("sample", "trainer.ready"):
                 self._sightings.hear(self, entry.record)
-        for damage in self.history.take_damage():
-            _LOG.error("run %s: its journal is damaged: %s", self.run_id, damage)
+        self._tell_damage()
         if entries:
             self._bell.ring()
         return entries
+
+    def _tell_damage(self) -> None:
+        """Put what the reader met broken, and went over, into the history, once."""
+        for damage in self.history.take_damage():
+            _LOG.error("run %s: its journal is damaged: %s", self.run_id, damage)
+            self.record("journal.damaged", {"damage": damage})
 
     def record(self, kind: str, fields: Record) -> None:
         """Put a record of the daemon's own into the history. A full disk is told in the log: the runner's journal has what matters."""
@@ -203,11 +211,13 @@ class LiveRun:
 
     async def _see_orphan_off(self) -> None:
         """The trainer of a dead runner backs up, saves and ends by itself; until then it has its place, and its GPU."""
-        if self.view.state is not RunState.LOST:
+        if self.view.cause != LOST:
             return
         await wait_gone(self.orphan)
         self.orphan = None
         report = orphan_report(self._attempt)
+        if report is None and not self.view.orphan_gone:
+            report = {"message": "the runner died; its trainer has ended too and left no word", "last_backup": None, "model_path": None}
         if report is not None:
             self.record("run.orphan_ended", {"attempt": self.view.attempt, **report})
 
@@ -226,7 +236,7 @@ class LiveRun:
 
     # Orders.
 
-    async def send(self, name: str, args: Mapping[str, Any] | None = None, settle_s: float = 0.5) -> Record | None:
+    async def send(self, name: str, args: Mapping[str, Any] | None = None, settle_s: float = 0.5, sender: str = "c") -> Record | None:
         """Send a command to the trainer, as `CommandDesk.send`.
 
         Raises:
@@ -236,7 +246,7 @@ class LiveRun:
             raise ConflictError(f"run {self.run_id} is {self.view.state}; {name!r} needs a run that is at work", code="not_running")
         if self.view.state is RunState.STOPPING and name != "stop":
             raise ConflictError(f"run {self.run_id} is stopping; {name!r} comes too late", code="stopping")
-        return await self._desk.send(name, args or {}, settle_s)
+        return await self._desk.send(name, args or {}, settle_s, sender)
 
     def cancel(self) -> None:
         """Stop a run that no trainer works on: queued, released or waiting for its restart."""

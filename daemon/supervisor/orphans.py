@@ -6,9 +6,9 @@ from ipc.run_directory import AttemptDirectory
 
 
 def orphan_report(attempt: AttemptDirectory) -> Record | None:
-    """`{message, last_backup, model_path, global_step}` out of the orphan's journal; None when it wrote none."""
+    """`{message, last_backup, model_path, global_step, outcome}` out of the orphan's journal; None when it wrote none."""
     reader = JournalReader(attempt.orphan_events)
-    report: Record = {"last_backup": None, "model_path": None, "global_step": None}
+    report: Record = {"last_backup": None, "model_path": None, "global_step": None, "outcome": None}
     finished = False
     try:
         while records := reader.read():
@@ -19,6 +19,8 @@ def orphan_report(attempt: AttemptDirectory) -> Record | None:
                     report["last_backup"] = record.get("path")
                 elif kind == "save":
                     report["model_path"] = record.get("path")
+                elif kind == "trainer.finished":
+                    report["outcome"] = record.get("outcome")
                 if "global_step" in record:
                     report["global_step"] = record["global_step"]
     finally:

@@ -5,15 +5,17 @@ import re
 import secrets
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from daemon.runs.fold import Record
+from daemon.runs.policies import RestartPolicy, StallPolicy
 from ipc import PROTOCOL_VERSION
 from ipc.atomic import read_versioned, replace_file, replace_json, sync_folder
 from ipc.errors import IpcError
 from ipc.journal import JournalWriter
+from ipc.locks import is_locked
 from ipc.run_directory import RUN_ID, RunDirectory
 
 _LOG = logging.getLogger(__name__)
@@ -21,7 +23,8 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RunSpec:
-    """What is asked for: the effective config, checked already; *continue_from* a backup to begin at; *idempotency* as in run.json."""
+    """What is asked for: the effective config, checked already; *continue_from* a backup to begin at; *idempotency* as in run.json;
+    *writes*: the files and folders that it will write, for the disk guard."""
 
     backend: str
     config: Mapping[str, Any]
@@ -30,6 +33,9 @@ class RunSpec:
     secrets: Mapping[str, Any] | None = None
     continue_from: str | None = None
     idempotency: Mapping[str, str] | None = None
+    restart: RestartPolicy = RestartPolicy()  # noqa: RUF009 - immutable
+    stall: StallPolicy = StallPolicy()  # noqa: RUF009 - immutable
+    writes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,7 @@ class RunStore:
     """`runs/` of a state directory. Not for two daemons at once: the state directory's lock is held."""
 
     def __init__(self, state_dir: Path) -> None:
+        self.state_dir = state_dir
         self._folder = state_dir / "runs"
         self._counter = state_dir / "next_run"
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -67,6 +74,8 @@ class RunStore:
         }  # fmt: skip
         if spec.idempotency:
             meta["idempotency"] = dict(spec.idempotency)
+        policies = {"restart": asdict(spec.restart), "stall": asdict(spec.stall)}
+        meta |= {**policies, "writes": list(spec.writes)}
         try:
             draft.path.mkdir()
             draft.tmp.mkdir()
@@ -76,7 +85,7 @@ class RunStore:
                 draft.secrets.mkdir(mode=0o700)
                 replace_json(draft.secrets / "secrets.json", dict(spec.secrets), mode=0o600)
             journal = JournalWriter(draft.daemon)
-            journal.append({"type": "run.queued", "after": [0, 0], "backend": spec.backend})
+            journal.append({"type": "run.queued", "after": [0, 0], "backend": spec.backend, **policies})
             journal.sync()
             journal.close()
             directory = RunDirectory(self._folder / run_id)
@@ -89,7 +98,7 @@ class RunStore:
 
     def all(self) -> list[StoredRun]:
         """The runs there are, oldest first. One that cannot be read is told in the log and left alone."""
-        for leftover in self._folder.glob(".new-*"):
+        for leftover in (*self._folder.glob(".new-*"), *self._folder.glob(".gone-*")):
             shutil.rmtree(leftover, ignore_errors=True)
         found: list[StoredRun] = []
         for path in sorted(self._folder.iterdir()):
@@ -101,6 +110,21 @@ class RunStore:
             except (OSError, IpcError) as error:
                 _LOG.error("run %s is left alone, since its run.json cannot be read: %s", path.name, error)
         return found
+
+    def remove(self, directory: RunDirectory) -> bool:
+        """Remove a run's directory, and nothing that a link in it points to. It is gone under its name at once, or stays whole.
+
+        False, and nothing is done, while a runner of it lives.
+
+        Raises:
+            OSError: it could not be renamed.
+        """
+        if any(is_locked(attempt.lock) for attempt in directory.attempts()):
+            return False
+        gone = self._folder / f".gone-{directory.run_id}"
+        directory.path.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
+        return True
 
     def _next_number(self) -> int:
         """Numbers are never used twice, also when runs were removed: ids sort by creation, and cursors build on it."""

@@ -4,35 +4,48 @@ import asyncio
 import contextlib
 import functools
 import logging
-import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from daemon.errors import ConflictError, DaemonError, NotFoundError, UnavailableError
+from daemon.runs.disk import DiskMarks
 from daemon.runs.fold import Record
+from daemon.runs.policies import DiskLevel
+from daemon.runs.restart import remaining_s
+from daemon.runs.retention import Retention
 from daemon.runs.states import ENDED, RunState
 from daemon.runs.view import RunView
 from daemon.samples.index import list_folder
 from daemon.samples.names import SampleInfo
+from daemon.supervisor.clock import Clock
+from daemon.supervisor.continuing import backup_to_continue
+from daemon.supervisor.disk_guard import LOOK_S as DISK_LOOK_S
+from daemon.supervisor.disk_guard import DiskGuard
 from daemon.supervisor.hub import Bell
 from daemon.supervisor.launcher import Launcher
 from daemon.supervisor.live import LiveRun
 from daemon.supervisor.packing import remove_unused
 from daemon.supervisor.plan import StopPeriods, Trainer, launch_file
+from daemon.supervisor.retaining import remove_old
 from daemon.supervisor.sightings import Sightings
+from daemon.supervisor.stall_watch import LOOK_S as STALL_LOOK_S
+from daemon.supervisor.stall_watch import StallWatch
 from daemon.supervisor.store import RunSpec, RunStore, StoredRun
 from ipc.run_directory import AttemptDirectory
 
 _LOG = logging.getLogger(__name__)
+_RETRY_S = 60.0
 
 
 @dataclass(frozen=True)
 class Policy:
-    """How many runs at once, and how long a stop may take."""
+    """How many runs at once, how long a stop may take, how much room there must be, and which ended runs are kept."""
 
     max_concurrent_runs: int
     stop: StopPeriods
+    disk: DiskMarks = DiskMarks()  # noqa: RUF009 - immutable
+    retention: Retention = Retention()  # noqa: RUF009 - immutable
 
 
 class Supervisor:
@@ -45,7 +58,7 @@ class Supervisor:
         archive: Path,
         trainers: dict[str, Callable[[], Trainer]],
         policy: Policy,
-        clock: Callable[[], float] = time.time,
+        clock: Clock | None = None,
     ) -> None:
         """*trainers* says per backend how its trainer is started, and raises a DaemonError where it cannot be."""
         self.bell = Bell()
@@ -56,8 +69,12 @@ class Supervisor:
         self._archive = archive
         self._trainers = trainers
         self._policy = policy
-        self._clock = clock
+        self._clock = clock or Clock()
         self._runs: dict[str, LiveRun] = {}
+        self._restarts: dict[str, asyncio.Task[None]] = {}
+        self._removing = asyncio.Lock()
+        self._stalls = StallWatch(self._runs.values, self._clock)
+        self._disk = DiskGuard(self._runs.values, store.state_dir, policy.disk)
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_leaving = False
 
@@ -67,6 +84,9 @@ class Supervisor:
         async with self.sightings.running():
             self._adopt_all()
             self._fill_places()
+            self._spawn(self._every(STALL_LOOK_S, self._stalls.look), "the stall watch")
+            self._spawn(self._every(DISK_LOOK_S, self._disk.look), "the disk guard")
+            self._spawn(self._remove_old(), "the retention")
             try:
                 yield
             finally:
@@ -98,9 +118,14 @@ class Supervisor:
         """The ids of the runs created after *run_id*, oldest first."""
         return [other for other in self._runs if other > run_id]
 
+    @property
+    def disk_level(self) -> DiskLevel:
+        """As `DiskGuard.level`."""
+        return self._disk.level
+
     def working(self) -> LiveRun:
-        """The run that `/training/*` speaks to, live or released. Raises ConflictError (code `no_run`) when there is none."""
-        if self.current is None or not (self.current.view.is_live or self.current.view.state is RunState.RELEASED):
+        """The run that `/training/*` speaks to: live, released or about to restart. Raises ConflictError (code `no_run`): there is none."""
+        if self.current is None or not (self.current.view.has_place or self.current.view.state is RunState.RELEASED):
             raise ConflictError("no training is running; POST /training/start begins one", code="no_run")
         return self.current
 
@@ -116,7 +141,7 @@ class Supervisor:
     def refuse_while_training(self) -> None:
         """Raises ConflictError (code `run_active`) while a training is under way."""
         view = self.current_view()
-        if view is not None and view.is_live:
+        if view is not None and view.has_place:
             raise ConflictError(f"run {view.run_id} is {view.state}; wait for its end or stop it first", code="run_active")
 
     # Asking.
@@ -141,7 +166,7 @@ class Supervisor:
         return run
 
     async def stop(self, run: LiveRun, *, force: bool = False, grace_s: float | None = None, term_s: float | None = None) -> None:
-        """Stop a training by its ladder, or take a queued or released run out.
+        """Stop a training by its ladder, or take out a run that is queued, released or waits for its restart.
 
         Raises:
             ConflictError: it has ended already (code `ended`).
@@ -154,6 +179,9 @@ class Supervisor:
             await run.send("stop", {"force": force, **{key: value for key, value in periods.items() if value is not None}}, settle_s=0)
         else:
             run.cancel()
+            if task := self._restarts.pop(run.run_id, None):
+                task.cancel()
+            self._fill_places()
 
     async def resume(self, run: LiveRun) -> None:
         """Go on with a held training, or with a released one from the backup that its release made.
@@ -193,7 +221,7 @@ class Supervisor:
     def _create(self, spec: RunSpec) -> LiveRun:
         self._trainer(spec.backend)
         try:
-            stored = self._store.create(spec, self._clock())
+            stored = self._store.create(spec, self._clock.now())
         except OSError as error:
             raise UnavailableError(f"the run could not be put on disk: {error}", code="disk") from error
         return self._open(stored)
@@ -211,7 +239,7 @@ class Supervisor:
         try:
             await run.launch(self._launcher, functools.partial(self._launch_file, run.stored.backend))
         except DaemonError:
-            self._fill_places()
+            self._attempt_is_over(run)
             raise
         self._spawn(self._hold(run), f"run {run.run_id}")
 
@@ -221,7 +249,36 @@ class Supervisor:
     async def _hold(self, run: LiveRun) -> None:
         self.sightings.open(run)
         await run.hold()
+        self._attempt_is_over(run)
+
+    def _attempt_is_over(self, run: LiveRun) -> None:
+        if run.view.state is RunState.WAITING_RESTART:
+            self._await_restart(run)
         self._fill_places()
+        self._spawn(self._remove_old(), "the retention")
+
+    def _await_restart(self, run: LiveRun) -> None:
+        self._restarts[run.run_id] = self._spawn(self._restart(run), f"restart of {run.run_id}")
+
+    async def _restart(self, run: LiveRun) -> None:
+        """Start *run* again when its time has come, from the newest backup of its own. A start that cannot be recorded is tried again."""
+        wait_s = remaining_s(run.view.restart, run.view.restart_at or 0.0, self._clock.now())
+        while True:
+            await self._clock.sleep(wait_s)
+            backup = await asyncio.to_thread(backup_to_continue, run.view)
+            if run.view.state is not RunState.WAITING_RESTART:
+                return
+            try:
+                self._begin_soon(run, backup)
+                return
+            except DaemonError as error:
+                _LOG.error("run %s could not be restarted, which is tried again in %g s: %s", run.run_id, _RETRY_S, error)
+                wait_s = _RETRY_S
+
+    async def _remove_old(self) -> None:
+        async with self._removing:
+            if await remove_old(self._runs, self._store, self._policy.retention, self._clock.now(), self.current):
+                self.bell.ring()
 
     def _fill_places(self) -> None:
         """Start queued runs, oldest first, as far as there is room."""
@@ -233,21 +290,37 @@ class Supervisor:
             except DaemonError as error:
                 _LOG.error("run %s stays in the queue: %s", run.run_id, error)
 
-    def _begin_soon(self, run: LiveRun) -> asyncio.Task[None]:
-        released = run.view.state is RunState.RELEASED
-        run.reserve(run.view.last_backup if released else run.stored.meta.get("continue_from"))
+    def _begin_soon(self, run: LiveRun, backup: str | None = None) -> asyncio.Task[None]:
+        """Begin the next attempt, from *backup* or from where the run itself says."""
+        if run.view.state is RunState.RELEASED:
+            backup = run.view.last_backup
+        elif run.view.state is RunState.QUEUED:
+            backup = run.view.continued_from  # a later attempt, whose start an earlier daemon did not finish
+        run.reserve(backup or run.stored.meta.get("continue_from"))
         self.current = run
         return self._spawn(self._start(run), f"start of {run.run_id}")
 
     def _adopt_all(self) -> None:
         for stored in self._store.all():
             run = self._open(stored)
-            if run.adopt():
-                _LOG.info("run %s is adopted: %s", run.run_id, run.view.state)
+            if run.view.state is RunState.WAITING_RESTART:
+                _LOG.info("run %s waits for its restart", run.run_id)
                 self.current = run
+                self._await_restart(run)
+            elif run.adopt():
+                _LOG.info("run %s is adopted: %s", run.run_id, run.view.state)
+                self.current = run if run.occupies_a_place else self.current
                 self._spawn(self._hold(run), f"run {run.run_id}")
         if not any(run.occupies_a_place for run in self._runs.values()):
             remove_unused(self._archive.parent, {self._archive})
+
+    async def _every(self, seconds: float, look: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            await self._clock.sleep(seconds)
+            try:
+                await look()
+            except Exception:  # noqa: BLE001 - the outer edge of a watch: one look that fails must not be the last
+                _LOG.exception("a look failed; the next one comes in %g s", seconds)
 
     def _spawn(self, work: "asyncio._CoroutineLike[None]", name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=name)

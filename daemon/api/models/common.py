@@ -50,3 +50,6 @@ class Health(ResponseModel):
     status: Literal["healthy"] = "healthy"
     training_active: bool
     trainer_status: str
+    disk: Literal["ok", "low", "held"] = Field(
+        description="low: a file system fills up; held: so a training is paused until there is room."
+    )

@@ -6,7 +6,9 @@ from pydantic import Field
 
 from daemon.api.models.common import QueryModel, RequestModel, ResponseModel
 from daemon.api.models.samples import SampleGenerateRequest
+from daemon.runs.policies import DiskLevel, StallAction
 from daemon.runs.states import RunState
+from daemon.settings import RestartCause
 
 
 class StopRequest(RequestModel):
@@ -29,6 +31,23 @@ class SampleRequest(RequestModel):
     sample: SampleGenerateRequest | None = None
 
 
+class RestartFields(RequestModel):
+    """What is left out is as the settings say."""
+
+    on: list[RestartCause] | None = Field(default=None, description="Causes on which a failed run is started again; []: never.")
+    max_restarts: int | None = Field(default=None, ge=0, le=1_000_000, description="In a row; then it is given up.")
+    backoff_s: float | None = Field(default=None, ge=0, allow_inf_nan=False, description="Before the first restart; doubled each time.")
+    backoff_max_s: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    reset_after_s: float | None = Field(default=None, gt=0, allow_inf_nan=False, description="Training for so long resets the count.")
+
+
+class StallFields(RequestModel):
+    """What is left out is as the settings say."""
+
+    after_s: float | None = Field(default=None, ge=0, allow_inf_nan=False, description="Seconds without a step; 0: never.")
+    action: StallAction | None = None
+
+
 class RunRequest(RequestModel):
     """One of `config` and `config_path`, or neither: then the current config is run."""
 
@@ -40,6 +59,9 @@ class RunRequest(RequestModel):
         default=None, min_length=1, max_length=4096,
         description="Go on from this whole backup: its path, or its name in the backup folder of the config's workspace.",
     )  # fmt: skip
+    restart: RestartFields | None = None
+    stall: StallFields | None = None
+    force: bool = Field(default=False, description="Queue it also where the disk has not room enough.")
 
 
 class RunProgress(ResponseModel):
@@ -55,6 +77,19 @@ class RunProgress(ResponseModel):
     elapsed_s: float
     steps_per_second: float
     eta_s: float | None
+
+
+class Restart(ResponseModel):
+    on: list[str]
+    max_restarts: int
+    backoff_s: float
+    backoff_max_s: float
+    reset_after_s: float
+
+
+class Stall(ResponseModel):
+    after_s: float
+    action: StallAction
 
 
 class Run(ResponseModel):
@@ -82,6 +117,12 @@ class Run(ResponseModel):
     continued_from: str | None
     trainer_pid: int | None
     samples: int
+    restart: Restart
+    restarts: int = Field(description="In a row, since the last reset.")
+    restart_at: float | None = Field(description="When a run that waits for its restart is started again.")
+    stall: Stall
+    stalled_since: float | None = Field(description="Since when there was no step; null while there are steps.")
+    disk: DiskLevel = Field(description="Of the file systems that it writes to.")
     config_path: str | None
 
 

@@ -12,6 +12,7 @@ SeedStatus = Literal["idle", "starting", "training", "paused", "stopping", "stop
 class StartRequest(RequestModel):
     config_path: str = Field(description="A config file inside the roots; empty: the current config.")
     secrets_path: str | None = None
+    force: bool = Field(default=False, description="Start also where the disk has not room enough.")
 
 
 class Status(ResponseModel):
