@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.torture import daemon_kills, fault_points, runner_trouble, trainer_trouble
+from tests.torture import daemon_kills, fault_points, journals, runner_trouble, trainer_trouble
 from tests.torture.report import Report, SkipError
 
 Run = Callable[[Path, float, random.Random, Report], Awaitable[None]]
@@ -44,6 +44,10 @@ STORMS = (
     Storm(
         "crashes", "segfault, abort, bus error, os._exit, SystemExit, 20 times each: /health answers throughout, detected p99 <= 250 ms",
         trainer_trouble.crashes, 0.05,
+    ),
+    Storm(
+        "damaged-journals", "cut at every byte of the last record, a flipped byte, a missing segment: exact prefix, counted, told",
+        journals.damage, 0.1,
     ),
     Storm("daemon-away", "10 MB of events while the daemon is down: no step waits more than 100 ms", trainer_trouble.daemon_away, 0.1),
     Storm("cycles", "500 starts and stops: descriptors, threads, zombies, memory back to the baseline", trainer_trouble.cycles, 0.01),
