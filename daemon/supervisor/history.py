@@ -1,6 +1,7 @@
 """A run's history with the fold carried along: the recent part in memory, the rest on disk, one way to read both."""
 
 import contextlib
+import errno
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from daemon.runs.fold import Record, fold
 from daemon.runs.spot import Spot
 from daemon.runs.view import RunView
 from daemon.supervisor.merge import MergedReader
+from ipc.errors import JournalError
 from ipc.journal import JournalWriter
 from ipc.run_directory import RunDirectory
 
@@ -43,6 +45,7 @@ class History:
         self._recent: deque[Entry] = deque(maxlen=_RECENT)
         self._since_checkpoint = 0
         self._writer: JournalWriter | None = None
+        self._told_damage: set[bytes] = set()
 
     @property
     def spot(self) -> Spot:
@@ -56,6 +59,8 @@ class History:
         for record, spot in self._reader.read(limit):
             after = fold(self.view, record)
             entries.append(Entry(record, before, spot, self.view, after))
+            if record.get("type") == "journal.damaged":
+                self._told_damage.add(orjson.dumps(record.get("damage")))
             before, self.view = spot, after
         self._recent.extend(entries)
         self._since_checkpoint += len(entries)
@@ -67,10 +72,13 @@ class History:
         """Journal a record of the daemon's own, behind what has been taken in; `advance` gives it back. Synced before it returns.
 
         Raises:
-            OSError: no room; nothing was written.
+            OSError: no room, or a journal that is damaged beyond sense; nothing was written.
         """
         if self._writer is None:
-            self._writer = JournalWriter(self._directory.daemon)
+            try:
+                self._writer = JournalWriter(self._directory.daemon)
+            except JournalError as error:
+                raise OSError(errno.EBADMSG, str(error)) from error
         self._writer.append({"type": kind, "after": [self.spot.attempt, self.spot.seq], **fields})
         self._writer.sync()
 
@@ -88,8 +96,8 @@ class History:
         return list(_replay(self._directory, self._checkpoint_before(spot), spot, self.spot, limit))
 
     def take_damage(self) -> list[Record]:
-        """As `MergedReader.take_damage`."""
-        return self._reader.take_damage()
+        """As `MergedReader.take_damage`, without what a `journal.damaged` record tells already."""
+        return [damage for damage in self._reader.take_damage() if orjson.dumps(damage) not in self._told_damage]
 
     def checkpoint(self) -> None:
         """Note the view, so that the next daemon need not fold from the start. Only a short cut: failing to write it is no loss."""

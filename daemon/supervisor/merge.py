@@ -33,7 +33,7 @@ class MergedReader:
         self._own_pending: deque[Record] = deque()
         self._attempt = JournalReader(directory.attempt(spot.attempt).events, spot.seq, loads=_loads) if spot.attempt else None
         self._attempt_pending: deque[Record] = deque()
-        self._told_bad_lines = 0
+        self._damage: list[Record] = []
 
     def read(self, limit: int = 4096) -> list[tuple[Record, Spot]]:
         """The next records, each with the spot behind it; empty at the present end."""
@@ -44,16 +44,18 @@ class MergedReader:
 
     def take_damage(self) -> list[Record]:
         """What was found broken since the last call: `{"gap": [first seq, last seq]}` or `{"bad_lines": count, "near_seq": seq}`."""
-        damage: list[Record] = []
-        for name, reader in (("daemon", self._own), (f"attempt {self.spot.attempt}", self._attempt)):
-            if reader is None:
-                continue
-            damage += [{"journal": name, "gap": list(gap)} for gap in reader.gaps]
-            reader.gaps.clear()
-            if reader.bad_lines:
-                damage.append({"journal": name, "bad_lines": reader.bad_lines, "near_seq": reader.seq})
-                reader.bad_lines = 0
+        self._note_damage("daemon", self._own)
+        if self._attempt is not None:
+            self._note_damage(f"attempt {self.spot.attempt}", self._attempt)
+        damage, self._damage = self._damage, []
         return damage
+
+    def _note_damage(self, name: str, reader: JournalReader) -> None:
+        self._damage += [{"journal": name, "gap": list(gap)} for gap in reader.gaps]
+        reader.gaps.clear()
+        if reader.bad_lines:
+            self._damage.append({"journal": name, "bad_lines": reader.bad_lines, "near_seq": reader.seq})
+            reader.bad_lines = 0
 
     def close(self) -> None:
         self._own.close()
@@ -80,6 +82,7 @@ class MergedReader:
         self.spot = self.spot._replace(own_seq=seq)
         if record.get("type") == "run.starting" and record["attempt"] > self.spot.attempt:
             if self._attempt is not None:
+                self._note_damage(f"attempt {self.spot.attempt}", self._attempt)
                 self._attempt.close()
             self.spot = Spot(record["attempt"], 0, seq)
             self._attempt = JournalReader(self._directory.attempt(self.spot.attempt).events, loads=_loads)
