@@ -40,6 +40,21 @@ def parse_object(data: bytes, source: str) -> dict[str, Any]:
         InvalidError: with the line and column, on anything but UTF-8, JSON as in RFC 8259, an object at the top: also on a key
             that occurs twice, NaN and Infinity, numbers out of range, half a surrogate pair, more than 64 levels.
     """
+    value = _parse(data, source)
+    if not isinstance(value, dict):
+        raise InvalidError(f"{source}: a JSON object {{…}} was expected, not {_kind(value)}", code="bad_json")
+    return value
+
+
+def parse_list(data: bytes, source: str) -> list[Any]:
+    """The JSON list in *data*; otherwise as `parse_object`."""
+    value = _parse(data, source)
+    if not isinstance(value, list):
+        raise InvalidError(f"{source}: a JSON list […] was expected, not {_kind(value)}", code="bad_json")
+    return value
+
+
+def _parse(data: bytes, source: str) -> Any:
     if data.count(b"[") + data.count(b"{") > MAX_CONTAINERS:
         raise InvalidError(f"{source}: more than {MAX_CONTAINERS} arrays and objects", code="bad_json")
     try:
@@ -54,8 +69,6 @@ def parse_object(data: bytes, source: str) -> dict[str, Any]:
         _refuse(source, error.problem, text, _place_of(error.word, text), error)
     except RecursionError as error:
         _refuse(source, f"more than {MAX_DEPTH} levels deep", text, _place_of_depth(text), error)
-    if not isinstance(value, dict):
-        raise InvalidError(f"{source}: a JSON object {{…}} was expected, not {_kind(value)}", code="bad_json")
     if _SURROGATE.search(data):
         try:
             orjson.loads(text)
