@@ -14,7 +14,7 @@ from pathlib import Path
 from daemon.files.reading import BLOCK_BYTES, open_regular, tail_start
 from ipc.run_directory import AttemptDirectory
 
-_GAP = b"[onetrainerd: lines are missing here: the console was rotated faster than it was read]\n"
+_GAP = b"[onetrainerd: lines may be missing here: the console was rotated faster than it was read]\n"
 _Key = tuple[int, int]
 
 
