@@ -48,7 +48,7 @@ async def create_run(call: Call[RunRequest, NoQuery]) -> Run:
     async def make(idempotency: Mapping[str, str] | None) -> LiveRun:
         spec = await asyncio.to_thread(call[INTAKE].spec, replace(order, idempotency=idempotency))
         run = call[SUPERVISOR].submit(spec)
-        await asyncio.to_thread(call[INTAKE].began, spec)
+        await asyncio.to_thread(call[INTAKE].began, order, spec)
         return run
 
     return shown(await once(call, make))

@@ -32,7 +32,7 @@ async def start(call: Call[StartRequest, NoQuery]) -> Success:
     async def make(idempotency: Mapping[str, str] | None) -> LiveRun:
         spec = await asyncio.to_thread(call[INTAKE].spec, replace(order, idempotency=idempotency))
         run = await call[SUPERVISOR].start_now(spec)
-        await asyncio.to_thread(call[INTAKE].began, spec)
+        await asyncio.to_thread(call[INTAKE].began, order, spec)
         return run
 
     run = await once(call, make)

@@ -9,7 +9,7 @@ from daemon.config.current import CurrentConfig
 from daemon.config.loading import load_config_file
 from daemon.config.masking import split
 from daemon.config.validation import Validator
-from daemon.errors import DaemonError, InvalidError, NotFoundError
+from daemon.errors import InvalidError, NotFoundError
 from daemon.files.backups import BACKUPS, progress_of
 from daemon.paths import Roots
 from daemon.runs.disk import DiskMarks
@@ -89,13 +89,9 @@ class Intake:
             writes=tuple(str(need.path) for need in needs if need.path != self._defaults.state_dir),
         )  # fmt: skip
 
-    def began(self, spec: RunSpec) -> None:
-        """The current config is the one of the run last started; one that differs by its secrets alone keeps them."""
-        try:
-            is_current = split(self._current.get())[0] == spec.config
-        except DaemonError:
-            is_current = False
-        if not is_current:
+    def began(self, order: Order, spec: RunSpec) -> None:
+        """The current config is the one of the run last started. One that was asked for as such stays as it was put, secrets included."""
+        if order.config is not None or order.config_path:
             self._current.set(spec.config)
 
     def _backup(self, text: str, config: Mapping[str, Any]) -> str:
