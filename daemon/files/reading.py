@@ -40,7 +40,7 @@ def read_object(path: Path, limit_bytes: int) -> dict[str, Any] | None:
 def lines_backwards(fd: int, size: int, needle: bytes) -> Iterator[bytes]:
     """The whole lines among the first *size* bytes that hold *needle*, last one first, without their newline.
 
-    Blocks without *needle* are passed over as they are, so that a journal of 300 MB takes a fraction of a second.
+    Blocks without *needle* are passed over as they are, so that a journal of 300 MB takes half a second.
     """
     rest = b""  # the beginning of a line whose end has been read
     seen_end = False

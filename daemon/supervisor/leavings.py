@@ -44,18 +44,18 @@ def kept_files(view: RunView, directory: RunDirectory, limit: int) -> tuple[list
     """The newest *limit* backups, and the newest *limit* saves, in the workspace of a run; none before its trainer has named it."""
     if view.workspace_dir is None:
         return [], []
-    workspace = Path(view.workspace_dir)
-    return backups(workspace, _told(directory, "backup"), limit), saves(workspace, _told(directory, "save"), limit)
+    workspace, told = Path(view.workspace_dir), _told(directory)
+    return backups(workspace, told["backup"], limit), saves(workspace, told["save"], limit)
 
 
-def _told(directory: RunDirectory, kind: str) -> dict[str, str]:
-    """Names of what the run's trainers wrote, with what brought it about, by their events of type *kind*."""
-    told: dict[str, str] = {}
+def _told(directory: RunDirectory) -> dict[str, dict[str, str]]:
+    """Names of the backups and saves that the run's trainers wrote, by type of event, with what brought each about."""
+    told: dict[str, dict[str, str]] = {"backup": {}, "save": {}}
     for attempt in directory.attempts():
         for journal in (attempt.events, attempt.orphan_events):
-            for record in newest_records(journal, kind):
+            for record in newest_records(journal, *told, mark="trigger"):
                 if isinstance(path := record.get("path"), str):
-                    told[Path(path).name] = str(record.get("trigger"))
+                    told[record["type"]][Path(path).name] = str(record.get("trigger"))
     return told
 
 

@@ -306,6 +306,12 @@ async def test_the_config_of_a_run_is_what_it_was_given_without_secrets(daemon: 
     for path in daemon.state_dir.rglob("*"):
         if path.is_file():
             assert b"open sesame" not in path.read_bytes(), path
+    await daemon.call("PUT", "/config/current", {"config": {**config, "secrets": hidden}})
+    async with daemon.client.post("/runs", json={}) as answer:
+        second = await answer.json()
+    await ended(daemon, second["id"])
+    assert (await daemon.get(f"/runs/{second['id']}/config"))["config"] == config
+    assert (await daemon.get("/config/current"))["config"]["secrets"] == hidden
     stored = daemon.state_dir / "runs" / run["id"] / "config.json"
     stored.write_text(json.dumps({"cloud": {"password": "old", "port": 1}, "secrets": {"huggingface_token": "old"}}))
     assert (await daemon.get(f"/runs/{run['id']}/config"))["config"] == {"cloud": {"password": "***", "port": 1}}
