@@ -96,7 +96,10 @@ async def _serve(settings: Settings) -> None:
     await runner.setup()
     try:
         url = await _listen(runner, settings)
-        replace_json(settings.state_dir / "endpoint.json", {"url": url, "pid": os.getpid(), "version": __version__})
+        try:
+            replace_json(settings.state_dir / "endpoint.json", {"url": url, "pid": os.getpid(), "version": __version__})
+        except OSError as error:  # a full disk must not keep the trainings without a daemon
+            _LOG.error("the command line cannot find this daemon by itself: %s/endpoint.json: %s", settings.state_dir, error)
         sys.stdout.write(f"onetrainerd {__version__} listens on {url} with the {settings.chosen_backend} trainer\n")
         sys.stdout.flush()
         await stopped.wait()

@@ -50,8 +50,8 @@ class CommandDesk:
             await asyncio.wait(either, timeout=ACCEPT_S, return_when=asyncio.FIRST_COMPLETED)
             if not waiting.accepted.done() and not waiting.answered.done():
                 raise UnavailableError(
-                    f"the runner did not accept {name!r} within {ACCEPT_S:g} s; is the process stopped? "
-                    "When it goes on, it will carry the command out",
+                    f"the runner did not accept {name!r} within {ACCEPT_S:g} s; is the process stopped, "
+                    "or the disk of the state directory full? It will carry the command out all the same, as soon as it can",
                     code="runner_silent",
                 )
             await asyncio.wait({waiting.answered}, timeout=settle_s)
