@@ -8,6 +8,7 @@ is earlier by as many seconds as it says).
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -44,7 +45,7 @@ class Faults:
                 return call(*args, **kwargs)
             is_it = self._pass(name, args)
             if is_it and self._mode != "after":
-                if self._mode == "torn" and name == "write":
+                if self._mode == "torn" and name == "write" and stat.S_ISREG(os.fstat(args[0]).st_mode):  # pipes take a line whole
                     self._os_write(args[0], bytes(args[1])[: len(args[1]) // 2])
                 _die()
             result = call(*args, **kwargs)

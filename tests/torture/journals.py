@@ -55,7 +55,9 @@ def _make_run(path: Path) -> RunDirectory:
     """A run that was trained and has ended, in several segments."""
     run = RunDirectory(path)
     run.path.mkdir()
-    replace_json(run.run, {"v": 1, "id": path.name, "number": int(path.name[:6]), "created": 1.0, "backend": "onetrainer", "launcher": "direct"})
+    replace_json(
+        run.run, {"v": 1, "id": path.name, "number": int(path.name[:6]), "created": 1.0, "backend": "onetrainer", "launcher": "direct"}
+    )
     replace_json(run.config, {})
     own = JournalWriter(run.daemon)
     own.append({"type": "run.queued", "after": [0, 0], "backend": "onetrainer"})

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.torture import daemon_kills, fault_points, journals, runner_trouble, trainer_trouble
+from tests.torture import clients, daemon_kills, disk, fault_points, journals, runner_trouble, trainer_trouble
 from tests.torture.report import Report, SkipError
 
 Run = Callable[[Path, float, random.Random, Report], Awaitable[None]]
@@ -49,9 +49,18 @@ STORMS = (
         "damaged-journals", "cut at every byte of the last record, a flipped byte, a missing segment: exact prefix, counted, told",
         journals.damage, 0.1,
     ),
+    Storm(
+        "full-disk", "a 4 MB state directory fills: the training runs on, an event and /health say so, exit record written, no torn file",
+        disk.full_disk, 0.2,
+    ),
     Storm("daemon-away", "10 MB of events while the daemon is down: no step waits more than 100 ms", trainer_trouble.daemon_away, 0.1),
     Storm("cycles", "500 starts and stops: descriptors, threads, zombies, memory back to the baseline", trainer_trouble.cycles, 0.01),
     Storm("consoles", "20,000 frames, a 10 MB line, broken UTF-8, NULs: log bounded, memory flat", trainer_trouble.consoles, 1.0),
+    Storm(
+        "stalled-client", "a stalled WebSocket client beside 50 good ones: dropped within 15 s, others' p99 < 250 ms, growth < 20 MB",
+        clients.stalled_client, 0.1,
+    ),
+    Storm("reconnects", "1,000 reconnects at random cursors: exact", clients.reconnects, 0.03),
 )  # fmt: skip
 
 
