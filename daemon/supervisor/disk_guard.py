@@ -75,6 +75,8 @@ class DiskGuard:
         """Whether the guard has paused it; not if a client has, or if it cannot be paused."""
         if run.view.held_by_disk or run.view.state is RunState.PAUSED:
             return run.view.held_by_disk
+        if "pause_hold" not in run.view.capabilities:
+            return False
         try:
             await run.send("pause", {"mode": "hold"}, settle_s=0, sender=DISK_COMMAND)
         except DaemonError as error:

@@ -19,6 +19,8 @@ from ipc.locks import is_locked
 from ipc.run_directory import RUN_ID, RunDirectory
 
 _LOG = logging.getLogger(__name__)
+_OWN = frozenset({"run.json", "config.json", "secrets", "daemon", "checkpoints.jsonl", "tmp", "attempts"})
+"""What a run's directory consists of (PROTOCOL.md). A workspace may lie there as well: the state directory is a root for clients."""
 
 
 @dataclass(frozen=True)
@@ -114,12 +116,15 @@ class RunStore:
     def remove(self, directory: RunDirectory) -> bool:
         """Remove a run's directory, and nothing that a link in it points to. It is gone under its name at once, or stays whole.
 
-        False, and nothing is done, while a runner of it lives.
+        False, and nothing is done, while a runner of it lives, or when somebody has put something of his own into it.
 
         Raises:
             OSError: it could not be renamed.
         """
         if any(is_locked(attempt.lock) for attempt in directory.attempts()):
+            return False
+        if strange := sorted(path.name for path in directory.path.iterdir() if path.name not in _OWN and path.name[0] != "."):
+            _LOG.warning("run %s is kept, though it is old: %s in its directory is not ours", directory.run_id, ", ".join(strange[:5]))
             return False
         gone = self._folder / f".gone-{directory.run_id}"
         directory.path.rename(gone)

@@ -87,8 +87,8 @@ class Daemon:
     def attempt(self, run_id: str, number: int = 1) -> AttemptDirectory:
         return RunDirectory(self.state_dir / "runs" / run_id).attempt(number)
 
-    def process_of(self, run_id: str, who: str) -> ProcessIdentity:
-        found = identities(self.attempt(run_id))[("runner", "trainer").index(who)]
+    def process_of(self, run_id: str, who: str, attempt: int = 1) -> ProcessIdentity:
+        found = identities(self.attempt(run_id, attempt))[("runner", "trainer").index(who)]
         assert found is not None
         return found
 

@@ -1,5 +1,7 @@
 """A trainer that does what its config's `script` says: it speaks the protocol of PROTOCOL.md and nothing else. Stdlib only.
 
+Instead of `script` there may be `scripts`, one for each attempt; the last one goes for all further attempts.
+
 Actions: ["emit", {event}], ["print", text], ["await_command"], ["answer", "done"|"failed"], ["exit", code], ["signal", number],
 ["ignore_term"], ["stray"], ["hang"], ["flood", count], ["raw", text], ["close_events"].
 """
@@ -26,7 +28,10 @@ def main() -> None:  # noqa: C901 - a table of actions
     def emit(event: dict[str, object]) -> None:
         os.write(events, json.dumps(event).encode() + b"\n")
 
-    for action, *arguments in json.loads((Path(options.attempt).parent.parent / "config.json").read_text())["script"]:
+    attempt = Path(options.attempt)
+    config = json.loads((attempt.parent.parent / "config.json").read_text())
+    scripts = config.get("scripts", [config.get("script")])
+    for action, *arguments in scripts[min(int(attempt.name), len(scripts)) - 1]:
         match action:
             case "emit":
                 emit(arguments[0])

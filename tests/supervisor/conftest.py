@@ -10,8 +10,11 @@ from typing import Any
 
 import pytest
 
+from daemon.runs.policies import RestartPolicy, StallPolicy
+from daemon.runs.retention import Retention
 from daemon.runs.states import RunState
 from daemon.supervisor.adoption import identities
+from daemon.supervisor.clock import Clock
 from daemon.supervisor.launcher import DirectLauncher
 from daemon.supervisor.live import LiveRun
 from daemon.supervisor.plan import StopPeriods, Trainer
@@ -39,13 +42,15 @@ class Lab:
         self.state_dir = state_dir
         self._archive = archive
         self._places = places
+        self.clock: Clock | None = None
+        self.retention = Retention()
 
     @contextlib.asynccontextmanager
     async def daemon(self) -> AsyncIterator[Supervisor]:
         trainer = Trainer("scripted", Path(sys.executable), self.state_dir)
         supervisor = Supervisor(
             RunStore(self.state_dir), DirectLauncher(self._archive), SCRIPT, {"scripted": lambda: trainer},
-            Policy(self._places, StopPeriods(20.0, 20.0)),
+            Policy(self._places, StopPeriods(20.0, 20.0), retention=self.retention), self.clock,
         )  # fmt: skip
         async with supervisor.running():
             yield supervisor
@@ -58,6 +63,11 @@ class Lab:
 
 def spec(*script: list[Any]) -> RunSpec:
     return RunSpec("scripted", {"script": list(script)})
+
+
+def attempts(*scripts: list[Any], restart: RestartPolicy | None = None, stall: StallPolicy | None = None) -> RunSpec:
+    """A run whose first attempt does the first of *scripts*, and so on; the last one goes for all further attempts."""
+    return RunSpec("scripted", {"scripts": list(scripts)}, restart=restart or RestartPolicy(), stall=stall or StallPolicy())
 
 
 async def wait_until(supervisor: Supervisor, condition: Callable[[], bool]) -> None:
