@@ -4,7 +4,11 @@ import asyncio
 
 from daemon.errors import NotFoundError
 from daemon.files.console import ConsoleReader
+from daemon.runs.states import LIVE, RunState
 from daemon.supervisor.live import LiveRun
+
+_WITH_WRITER = LIVE | {RunState.LOST}
+"""A lost run's trainer may live on, until the run is settled."""
 
 
 class ConsoleFeed:
@@ -30,8 +34,9 @@ class ConsoleFeed:
 
     @property
     def is_growing(self) -> bool:
-        """Whether more may be written without any event of the run to tell of it."""
-        return self._run.occupies_a_place
+        """Whether there is a process that may write more, which no event of the run tells of."""
+        run = self._run
+        return not run.is_settled and (run.view.state in _WITH_WRITER or run.orphan is not None)
 
     async def next(self) -> bytes | None:
         """The next piece, some 64 KB; empty when there is none at present; None when there will be no more."""
@@ -64,4 +69,4 @@ class ConsoleFeed:
         run = self._run
         if not self._follow or run.is_settled or 0 < self._number < run.view.attempt:
             return True
-        return self._only is not None and not run.occupies_a_place
+        return self._only is not None and not self.is_growing

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -366,3 +367,21 @@ async def test_odd_keys_are_refused(daemon: Daemon, folder: Path) -> None:
             assert (answer.status, (await answer.json())["details"]["code"]) == (400, "bad_idempotency_key"), keys
     assert (await daemon.get("/runs"))["count"] == 0
     await begin(daemon, config_for(folder), "!" + "~" * 254)
+
+
+async def test_a_follower_goes_over_a_restart_and_one_of_a_single_attempt_ends_before_it(daemon: Daemon, folder: Path) -> None:
+    config = config_for(folder, epochs=100_000, backup_after=2, backup_after_unit="STEP")
+    async with daemon.listen() as listener:
+        run, _ = await begin(daemon, config, restart={"max_restarts": 1, "backoff_s": 1.0, "on": ["killed"]})
+        await listener.wait_step(3)
+    async with following(daemon, run["id"], tail=0) as follower, following(daemon, run["id"], attempt=1) as first:
+        append(daemon.attempt(run["id"]).console, "before\n")
+        await follower.wait_for("before\n")
+        daemon.process_of(run["id"], "trainer").send_signal(signal.SIGKILL)
+        assert "attempt 2" not in await first.wait_end()
+        await follower.wait_for("[onetrainerd: attempt 2]\n")
+        async with daemon.listen() as listener:
+            await listener.wait_step(3)
+        await daemon.post(f"/runs/{run['id']}/stop", {"force": True})
+        await follower.wait_end()
+    assert (await daemon.get(f"/runs/{run['id']}"))["attempt"] == 2
