@@ -1,8 +1,7 @@
-"""The daemon with something wrong in it: it dies at its Nth write, rename or spawn, or its clock is turned back.
+"""The daemon with something wrong in it: it dies at its Nth write, rename or spawn.
 
 `faulty_daemon.py <plan.json> serve …`. Plan: `count_to` (a file that gets a line for each point that is passed), `at` (die at this
-point, from 1) and `mode`: `before` the call, `after` it, `torn` (a write of half the bytes); `back` (a file: while it is there, time.time
-is earlier by as many seconds as it says).
+point, from 1) and `mode`: `before` the call, `after` it, `torn` (a write of half the bytes).
 """
 
 import json
@@ -12,7 +11,6 @@ import stat
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -64,19 +62,6 @@ class Faults:
             return self._count == self._at
 
 
-def turn_back(file: Path) -> None:
-    """time.time goes wrong while *file* is there; the monotonic clock never does."""
-    right = time.time
-
-    def wrong() -> float:
-        try:
-            return right() - float(file.read_text())
-        except (OSError, ValueError):
-            return right()
-
-    time.time = wrong
-
-
 def _die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
     signal.pause()
@@ -84,13 +69,10 @@ def _die() -> None:
 
 def main() -> None:
     plan = json.loads(Path(sys.argv[1]).read_text())
-    if "back" in plan:
-        turn_back(Path(plan["back"]))
     sys.argv = ["onetrainerd", *sys.argv[2:]]
-    from daemon.cli.main import main as run  # noqa: PLC0415 - what it imports must meet the wrong clock
+    from daemon.cli.main import main as run  # noqa: PLC0415 - importing it writes nothing that counts
 
-    if "at" in plan or "count_to" in plan:
-        Faults(plan).arm()
+    Faults(plan).arm()
     run()
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import os
 import shutil
 import signal
 import socket
@@ -53,7 +54,7 @@ class StormDaemon(Daemon):
         with (self.folder / "daemon.log").open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 sys.executable, *program, "serve", "--state-dir", str(self.state_dir), "--config", str(self.folder / "onetrainerd.toml"),
-                cwd=self.folder, stdout=log, stderr=log,
+                cwd=self.folder, stdout=log, stderr=log, env={**os.environ, **self._ground.environment},
             )  # fmt: skip
 
     async def start(self) -> None:
@@ -123,6 +124,7 @@ class Ground:
         self.home = folder / "home"
         self.port = _free_port()
         self.daemons: list[StormDaemon] = []
+        self.environment: Mapping[str, str] = {}
         self._configs = 0
         self._prepare(places)
 

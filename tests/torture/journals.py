@@ -150,7 +150,7 @@ def _remove_segments(folder: Path, segments: list[Path], total: int, report: Rep
 
 def _hurt_the_daemons_own(folder: Path, whole: RunDirectory, report: Report) -> None:
     """Cut at each byte: the merged history never raises, and the attempt's records are all there once run.starting is."""
-    own = sorted(whole.daemon.iterdir())[0]
+    own = min(whole.daemon.iterdir())
     data = own.read_bytes()
     second = data.index(b"\n") + 1
     target = RunDirectory(folder / "000002-bbbb")
@@ -191,10 +191,10 @@ async def _serve_damaged(place: Ground, whole: RunDirectory, total: int, rng: ra
             wrong.append(f"{chosen.name}: the run is {runs[run_id]['state']}")
     await daemon.kill()
     daemon = await place.daemon()
-    for run_id in damages:
+    for run_id, chosen in damages.items():
         events = (await daemon.get(f"/runs/{run_id}/events?limit=512"))["events"]
         if sum(event["type"] == "journal.damaged" and "gap" in event["damage"] for event in events) > 1:
-            wrong.append(f"{damages[run_id].name}: told again by the next daemon")
+            wrong.append(f"{chosen.name}: told again by the next daemon")
     report.exactly("served wrongly", len(wrong), 0)
     report.failures += wrong[:5]
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.torture import clients, daemon_kills, disk, fault_points, journals, runner_trouble, trainer_trouble
+from tests.torture import clients, daemon_kills, disk, fault_points, identity, journals, runner_trouble, samples, trainer_trouble
 from tests.torture.report import Report, SkipError
 
 Run = Callable[[Path, float, random.Random, Report], Awaitable[None]]
@@ -61,6 +61,12 @@ STORMS = (
         clients.stalled_client, 0.1,
     ),
     Storm("reconnects", "1,000 reconnects at random cursors: exact", clients.reconnects, 0.03),
+    Storm(
+        "sample-flood", "10,000 samples in every way that files come to be: all whole ones listed within 10 s, never a half one served",
+        samples.flood, 0.05,
+    ),
+    Storm("second-daemon", "a second daemon on the state directory is refused; a forged pid signals nobody", identity.second_daemon, 0.2),
+    Storm("clock-jumps", "the clock set back an hour, and forth: no time-out misfires", identity.clock_jumps, 0.1),
 )  # fmt: skip
 
 
