@@ -281,12 +281,14 @@ class Supervisor:
                 self.bell.ring()
 
     def _fill_places(self) -> None:
-        """Start queued runs, oldest first, as far as there is room."""
-        taken = sum(run.occupies_a_place for run in self._runs.values())
-        queued = [run for run in self._runs.values() if run.view.state is RunState.QUEUED]
-        for run in queued[: max(0, self._policy.max_concurrent_runs - taken)]:
+        """Start queued runs, oldest first, as far as there is room. One that cannot be started keeps no other from it."""
+        free = self._policy.max_concurrent_runs - sum(run.occupies_a_place for run in self._runs.values())
+        for run in [run for run in self._runs.values() if run.view.state is RunState.QUEUED]:
+            if free <= 0:
+                return
             try:
                 self._begin_soon(run)
+                free -= 1
             except DaemonError as error:
                 _LOG.error("run %s stays in the queue: %s", run.run_id, error)
 

@@ -189,6 +189,8 @@ async def _serve_damaged(place: Ground, whole: RunDirectory, total: int, rng: ra
             wrong.append(f"{chosen.name}: journal.damaged is {told}")
         elif runs[run_id]["state"] != chosen.state:
             wrong.append(f"{chosen.name}: the run is {runs[run_id]['state']}")
+    after = await daemon.queue(place.config())  # behind those that are queued for ever, since nothing can be written to their journals
+    report.exactly("a run queued behind them", (await daemon.wait_ended(after))["state"], "completed")
     await daemon.kill()
     daemon = await place.daemon()
     for run_id, chosen in damages.items():

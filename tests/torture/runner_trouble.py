@@ -17,12 +17,13 @@ from tests.torture.report import Report
 async def runner_kills(folder: Path, scale: float, rng: random.Random, report: Report) -> None:
     """The runner dies under a training; every second time the daemon too."""
     rounds = times(20, scale, 2)
-    seen: Json = {"lost": 0, "completed": 0, "backed up": 0, "saved": 0, "refused while it lived": 0, "queued one waited": 0}
+    seen: Json = {"lost": 0, "completed": 0, "backed up": 0, "saved": 0, "queued one waited": 0}
+    refused = beside = 0
     ends: list[float] = []
     async with ground(folder) as place:
         daemon = await place.daemon()
         for number in range(rounds):
-            config = place.config({"step_s": 0.5}, **FOREVER)
+            config = place.config({"step_s": 2.0}, **FOREVER)  # it looks at its orders between two steps: so long it lives on
             run_id = await daemon.begin(config)
             await daemon.wait_step(run_id, 1)
             trainer = daemon.process_of(run_id, "trainer")
@@ -33,7 +34,9 @@ async def runner_kills(folder: Path, scale: float, rng: random.Random, report: R
                 daemon = await place.daemon()
             await daemon.wait_run(run_id, lambda run: run["state"] == "lost")
             waiting = await daemon.queue(place.config())
-            seen["refused while it lived"] += await _refuses(daemon, place, trainer)
+            is_refused = await _refuses(daemon, place)
+            refused += is_refused
+            beside += not is_refused and trainer.is_alive()
             await daemon.wait_ended(waiting)
             seen["queued one waited"] += not trainer.is_alive()
             ends.append(time.monotonic() - began)
@@ -44,15 +47,17 @@ async def runner_kills(folder: Path, scale: float, rng: random.Random, report: R
             seen["saved"] += config.with_suffix(".safetensors").is_file()
         for what, count in seen.items():
             report.exactly(f"{what}, of {rounds}", count, 0 if what == "completed" else rounds)
+        report.show("starts refused while it lived", refused)  # on a slow machine it may have ended before it is asked
+        report.exactly("starts beside it", beside, 0)
         report.seconds("from the kill to the end of the next training", ends)
         await check_gone(place, report)
     await _forged_identities(folder / "forged", report)
 
 
-async def _refuses(daemon: StormDaemon, place: Ground, trainer: ProcessIdentity) -> bool:
-    """Whether a start is refused; a trainer that has ended meanwhile proves nothing, and counts as well."""
+async def _refuses(daemon: StormDaemon, place: Ground) -> bool:
+    """Whether a start is refused now."""
     async with daemon.client.post("/training/start", json={"config_path": str(place.config())}) as answer:
-        return answer.status == 409 or not trainer.is_alive()
+        return answer.status == 409
 
 
 async def _forged_identities(folder: Path, report: Report) -> None:
