@@ -96,6 +96,8 @@ class JournalReader:
     """Reads a journal on from a place. Keeps its descriptor open between calls; `close` it.
 
     It keeps nothing of a line that is not whole yet: its writer may cut that off (a full disk, a crash) and write another there.
+    A writer numbers without a gap. So a number that does not follow on its neighbour's is damaged, unless the neighbour is; trusted, a
+    flipped digit would hide all the records up to it.
     """
 
     def __init__(
@@ -111,6 +113,8 @@ class JournalReader:
         self._fd = -1
         self._segment = 0
         self._offset = 0
+        self._line_seq: int | None = None  # of the last good line before the offset; None where that is not known
+        self._is_after_bad_line = False
         self.seq = after_seq
         self.bad_lines = 0
         self.gaps: list[Gap] = []
@@ -149,15 +153,25 @@ class JournalReader:
         try:
             record = self._loads(line)
             seq = record["seq"]
+            self._check_number(seq)
         except (MalformedError, ValueError, KeyError, TypeError):
             self.bad_lines += 1
+            self._is_after_bad_line = True
             return
-        if not isinstance(seq, int) or seq <= self.seq:
+        self._line_seq, self._is_after_bad_line = seq, False
+        if seq <= self.seq:
             return
         if seq > self.seq + 1:
             self.gaps.append(Gap(self.seq + 1, seq - 1))
         self.seq = seq
         records.append(record)
+
+    def _check_number(self, seq: Any) -> None:
+        """Raise ValueError for a number that cannot stand here."""
+        if type(seq) is not int:
+            raise ValueError(f"{seq!r} is no number")
+        if self._line_seq is not None and seq != self._line_seq + 1 and not (self._is_after_bad_line and seq > self._line_seq):
+            raise ValueError(f"{seq} does not follow on {self._line_seq}")
 
     def _open(self) -> bool:
         """Open the segment that the next record is in: the last one that begins at or before it."""
@@ -166,7 +180,7 @@ class JournalReader:
             return False
         wanted = max((first for first in segments if first <= self.seq + 1), default=segments[0])
         if wanted != self._segment:
-            self._offset = 0
+            self._offset, self._line_seq = 0, wanted - 1
         self._switch(wanted)
         return True
 
@@ -178,7 +192,7 @@ class JournalReader:
         # The writer closed this segment before it began the next; what it wrote in between is read first.
         if os.fstat(self._fd).st_size > seen:
             return True
-        self._offset = 0
+        self._offset, self._line_seq, self._is_after_bad_line = 0, min(later) - 1, False
         self._switch(min(later))
         return True
 

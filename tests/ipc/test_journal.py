@@ -176,3 +176,14 @@ def test_a_line_longer_than_a_portion_is_read_whole(tmp_path: Path) -> None:
     assert found == [5000, 1, 9000]
     reader.close()
     writer.close()
+
+
+def test_a_flipped_digit_of_a_number_costs_one_record_and_hides_no_other(tmp_path: Path) -> None:
+    write(tmp_path / "whole", 30).close()
+    data = (tmp_path / "whole" / SEGMENT).read_bytes()
+    for wrong in (b'"seq":92', b'"seq":02', b'"seq":2 ', b'"seq":11'):
+        (tmp_path / SEGMENT).write_bytes(data.replace(b'"seq":12', wrong))
+        reader = JournalReader(tmp_path)
+        assert [record["seq"] for record in reader.read()] == [*range(1, 12), *range(13, 31)]
+        assert (reader.bad_lines, reader.gaps) == (1, [Gap(12, 12)])
+        reader.close()

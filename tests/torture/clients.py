@@ -14,8 +14,10 @@ from pathlib import Path
 
 import aiohttp
 
+from daemon.runs.spot import Cursor
 from tests.torture.follower import Follower
-from tests.torture.ground import FOREVER, Ground, StormDaemon, check_gone, ground, memory_kb, times
+from tests.torture.ground import FOREVER, StormDaemon, check_gone, ground, memory_kb, times
+from tests.torture.past import make_run
 from tests.torture.report import Report
 
 _GOOD = 50
@@ -26,8 +28,9 @@ async def stalled_client(folder: Path, scale: float, rng: random.Random, report:
     """It asks for a long history and reads none of it, again and again; fifty others hear the training live meanwhile."""
     rounds = times(4, scale)
     async with ground(folder, places=2) as place:
+        make_run(place.state_dir / "runs" / "000001-aaaa", 20_000)
+        beginning = Cursor().encode()
         daemon = await place.daemon()
-        past = await _make_past(place, daemon, times(20_000, scale, 8000))
         config = place.config({"step_s": 0.05, "times": True}, **FOREVER)
         run_id = await daemon.begin(config)
         await daemon.wait_step(run_id, 1)
@@ -36,7 +39,7 @@ async def stalled_client(folder: Path, scale: float, rng: random.Random, report:
             await asyncio.sleep(2)
             before = most = memory_kb(daemon.process.pid)
             for _ in range(rounds):
-                with _stall(place.port, (place.state_dir / "token").read_text().strip(), past) as stalled:
+                with _stall(place.port, (place.state_dir / "token").read_text().strip(), beginning) as stalled:
                     began = time.monotonic()
                     while not _is_cut_off(stalled) and time.monotonic() - began < 2 * _DROPPED_S:
                         most = max(most, memory_kb(daemon.process.pid))
@@ -52,15 +55,6 @@ async def stalled_client(folder: Path, scale: float, rng: random.Random, report:
         report.seconds("from a step to the other clients", delays, 0.99, 0.25)
         report.at_most("daemon grew by", max(0, most - before) / 1024, 20, " MiB")
         await check_gone(place, report)
-
-
-async def _make_past(place: Ground, daemon: StormDaemon, steps: int) -> str:
-    """A history of *steps* steps, and the cursor before it."""
-    async with daemon.listen() as listener:
-        cursor = (await listener.wait("connected")) and listener.cursor
-    run_id = await daemon.queue(place.config({"step_s": 0.0}, epochs=steps // 4))
-    await daemon.wait_ended(run_id, 120)
-    return cursor
 
 
 @contextlib.asynccontextmanager

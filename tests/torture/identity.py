@@ -14,7 +14,7 @@ from tests.torture.follower import Follower, steps_heard
 from tests.torture.ground import FOREVER, ROOT, Ground, StormDaemon, check_gone, ground, times
 from tests.torture.report import Report, SkipError
 
-_JUMPS_S = (-3600.0, 0.0, 7200.0, -7200.0)
+_JUMPS_S = (-3600.0, 7200.0, -7200.0, 0.0)
 
 
 async def second_daemon(folder: Path, scale: float, rng: random.Random, report: Report) -> None:
@@ -60,6 +60,7 @@ async def clock_jumps(folder: Path, scale: float, rng: random.Random, report: Re
     """The wall clock of daemon, runner and trainer jumps under everything that waits: the monotonic clock is what they wait by."""
     folder.mkdir(parents=True)
     environment, clock = _wrong_clock(folder)
+    jumps = _JUMPS_S if scale >= 1 else _JUMPS_S[:2]
     async with ground(folder / "ground") as place:
         place.environment = environment
         daemon = await place.daemon()
@@ -67,12 +68,12 @@ async def clock_jumps(folder: Path, scale: float, rng: random.Random, report: Re
         async with Follower(place).following() as follower:
             await asyncio.sleep(0.3)
             for number in range(times(3, scale)):
-                for jump_s in _JUMPS_S:
+                for jump_s in jumps:
                     run_id = await daemon.begin(place.config({"step_s": 0.01}, **FOREVER))
                     await daemon.wait_step(run_id, 2)
                     _set(clock, jump_s)
                     done += await _everything(daemon, run_id, number)
-                    if jump_s == _JUMPS_S[0]:  # a daemon that comes up under the wrong clock
+                    if jump_s == jumps[0]:  # a daemon that comes up under the wrong clock
                         await daemon.kill()
                         daemon = await place.daemon()
                     await daemon.post("/training/stop")
@@ -84,10 +85,10 @@ async def clock_jumps(folder: Path, scale: float, rng: random.Random, report: Re
                     done.append("stream exact" if steps == list(range(1, run["progress"]["global_step"] + 1)) else "stream broken")
                     events = await _types(daemon, run_id)
                     done += [kind for kind in ("run.stalled", "run.lost", "stop.term", "stop.kill") if kind in events]
-        rounds = len(_JUMPS_S) * times(3, scale)
+        rounds = len(jumps) * times(3, scale)
         report.show(
             "jumps, s",
-            ", ".join(f"{jump_s:+g}" for jump_s in _JUMPS_S) + f"; of {'all processes' if 'LD_PRELOAD' in environment else 'the daemon'}",
+            ", ".join(f"{jump_s:+g}" for jump_s in jumps) + f"; of {'all processes' if 'LD_PRELOAD' in environment else 'the daemon'}",
         )
         for what in ("paused", "resumed", "sampled", "backed up", "stopped by stopped", "stream exact"):
             report.exactly(f"{what}, of {rounds}", done.count(what), rounds)

@@ -12,6 +12,7 @@ from ipc.journal import JournalReader, JournalWriter
 from ipc.run_directory import RunDirectory
 from tests.e2e.daemon import Json
 from tests.torture.ground import Ground, ground, times
+from tests.torture.past import make_run
 from tests.torture.report import Report
 
 _SEGMENT_BYTES = 1200
@@ -39,7 +40,7 @@ class Damage(NamedTuple):
 async def damage(folder: Path, scale: float, rng: random.Random, report: Report) -> None:
     """First every byte with a reader, then one daemon over a state directory full of damaged runs."""
     folder.mkdir(parents=True)
-    whole = _make_run(folder / "000001-aaaa")
+    whole = make_run(folder / "000001-aaaa", _STEPS, _SEGMENT_BYTES)
     segments = sorted(whole.attempt(1).events.iterdir())
     total = _numbers_in(segments[-1])[-1]
     report.show("segments, records", f"{len(segments)}, {total}")
@@ -49,33 +50,6 @@ async def damage(folder: Path, scale: float, rng: random.Random, report: Report)
     _hurt_the_daemons_own(folder, whole, report)
     async with ground(folder / "served") as place:
         await _serve_damaged(place, whole, total, rng, times(200, scale, 12), report)
-
-
-def _make_run(path: Path) -> RunDirectory:
-    """A run that was trained and has ended, in several segments."""
-    run = RunDirectory(path)
-    run.path.mkdir()
-    replace_json(
-        run.run, {"v": 1, "id": path.name, "number": int(path.name[:6]), "created": 1.0, "backend": "onetrainer", "launcher": "direct"}
-    )
-    replace_json(run.config, {})
-    own = JournalWriter(run.daemon)
-    own.append({"type": "run.queued", "after": [0, 0], "backend": "onetrainer"})
-    own.append({"type": "run.starting", "after": [0, 0], "attempt": 1, "continue_from": None})
-    own.close()
-    run.attempt(1).create()
-    journal = JournalWriter(run.attempt(1).events, segment_bytes=_SEGMENT_BYTES)
-    journal.append({"type": "phase", "phase": "training"})
-    for step in range(1, _STEPS + 1):
-        journal.append({
-            "type": "step", "global_step": step, "epoch": 0, "epoch_step": step, "epoch_sample": step, "max_step": _STEPS, "max_epoch": 1,
-            "scalars": {"loss/train_step": 1 / step}, "text": "ünïcödé \u2028",
-        })  # fmt: skip
-    exit_record = {"v": 1, "cause": "completed", "message": "done", "evidence": {}, "code": 0, "outcome": "completed", "ended": 2.0}
-    replace_json(run.attempt(1).exit, exit_record)
-    journal.append({"type": "runner.exited", "exit": exit_record})
-    journal.close()
-    return run
 
 
 def _read(folder: Path) -> Read:
