@@ -6,6 +6,7 @@ import logging
 
 from aiohttp import web
 
+from daemon.api.stream import cut_off
 from daemon.supervisor.console_feed import ConsoleFeed
 from daemon.supervisor.hub import Bell
 
@@ -71,6 +72,5 @@ async def _send(request: web.Request, response: LogStream, piece: bytes) -> None
             await response.write(piece)
     except TimeoutError as error:
         _LOG.warning("the reader of a log at %s has not read for %g s and is cut off", request.remote, _SEND_S)
-        if request.transport is not None:
-            request.transport.abort()
+        cut_off(request)
         raise ConnectionResetError("cut off") from error

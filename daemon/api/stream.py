@@ -76,12 +76,12 @@ async def _send(socket: web.WebSocketResponse, request: web.Request, frame: byte
             await socket.send_str(frame.decode())
     except TimeoutError:
         _LOG.warning("a WebSocket client at %s has not read for %g s and is cut off; it can go on by its cursor", request.remote, _SEND_S)
-        _cut_off(request)
+        cut_off(request)
     except ConnectionError:
         pass  # it has gone; the reader notices
 
 
-def _cut_off(request: web.Request) -> None:
+def cut_off(request: web.Request) -> None:
     """Abort, with a reset: a mere close leaves megabytes in the kernel's send buffer, for minutes, and the client none the wiser."""
     if request.transport is None:
         return

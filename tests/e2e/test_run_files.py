@@ -217,6 +217,8 @@ async def test_a_client_that_does_not_read_is_cut_off_and_holds_nobody_up(daemon
                 append(attempt.console, "still here\n")
                 follower.text = ""
                 await follower.wait_for("still here\n")
+    with pytest.raises(ConnectionResetError):
+        await reader.read()
     writer.close()
 
 
