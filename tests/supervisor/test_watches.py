@@ -4,6 +4,8 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from daemon.runs.disk import DiskMarks, Room
 from daemon.runs.fold import Record
 from daemon.runs.policies import RestartPolicy, StallPolicy
@@ -26,6 +28,12 @@ MARKS = DiskMarks(reserve_bytes=0, low_bytes=20 * MB, hold_bytes=10 * MB)
 
 def records(run: LiveRun, kind: str) -> list[Record]:
     return [entry.record for entry in run.history.read_from(Spot(), 10_000) if entry.record["type"] == kind]
+
+
+@pytest.fixture(autouse=True)
+def still(lab: Lab) -> None:
+    """The supervisor's own watches never look: those of the tests do."""
+    lab.clock = StillClock()
 
 
 class Watch:
@@ -76,7 +84,7 @@ async def test_a_machine_that_slept_a_day_has_not_stalled(lab: Lab) -> None:
 
 
 async def test_a_stalled_run_is_killed_and_restarted_where_its_policy_says_so(lab: Lab) -> None:
-    policy, stall = RestartPolicy(on=("stalled",), backoff_s=0), StallPolicy(after_s=30, action="restart")
+    policy, stall = RestartPolicy(on=("stalled",), backoff_s=0, backoff_max_s=0), StallPolicy(after_s=30, action="restart")
     async with lab.daemon() as supervisor:
         watch = Watch(supervisor)
         run = await supervisor.start_now(attempts([READY, ["hang"]], [READY, FINISHED], restart=policy, stall=stall))
