@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,9 +70,10 @@ def as_markdown(reports: Sequence[Report]) -> str:
         "| storm | bar | seen | verdict | took |", "|---|---|---|---|---|",
     ]  # fmt: skip
     for report in reports:
-        seen = "<br>".join(f"{what}: {value}" for what, value in report.rows) or report.skipped or ""
+        rows = Counter(report.rows)  # a storm of several rounds says the same of each
+        seen = "<br>".join(f"{what}: {value}" + (f" ({count} times)" if count > 1 else "") for (what, value), count in rows.items())
         verdict = "<br>".join([f"**{report.verdict}**", *(failure.replace("|", "\\|") for failure in report.failures[:5])])
-        lines.append(f"| {report.name} | {report.bar} | {seen} | {verdict} | {report.took_s:.0f} s |")
+        lines.append(f"| {report.name} | {report.bar} | {seen or report.skipped} | {verdict} | {report.took_s:.0f} s |")
     return "\n".join(lines) + "\n"
 
 
