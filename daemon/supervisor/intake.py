@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from daemon.config.current import CurrentConfig
+from daemon.config.inlining import inline_lists
 from daemon.config.loading import load_config_file
 from daemon.config.masking import split
 from daemon.config.validation import Validator
@@ -78,6 +79,7 @@ class Intake:
             )  # fmt: skip
         if order.secrets_path:
             secrets = load_config_file(self._roots.resolve(order.secrets_path, "secrets_path"))
+        config = inline_lists(config, self._roots)
         needs = needs_of(config, self._backend, self._roots, self._defaults.state_dir)
         if not order.force:
             refuse_if_full(needs, self._defaults.disk)

@@ -42,6 +42,8 @@ class LiveRun:
         self._let_go = asyncio.Event()
         self._let_go.set()
         self._desk: CommandDesk | None = None
+        self._launched = asyncio.Event()
+        self._launched.set()
         self.orphan: ProcessIdentity | None = None
         self.is_settled = False
         while self.history.advance():
@@ -84,6 +86,7 @@ class LiveRun:
             self.history.append("run.starting", {"attempt": self.view.attempt + 1, "continue_from": continue_from})
         except OSError as error:
             raise UnavailableError(f"the start could not be recorded: {error}", code="disk") from error
+        self._launched.clear()
         self.take_in()
 
     async def launch(self, launcher: Launcher, launch: Callable[[AttemptDirectory, str | None], Record]) -> None:
@@ -98,13 +101,15 @@ class LiveRun:
             replace_json(attempt.launch, launch(attempt, self.view.continued_from), mode=0o600)
             await launcher.launch(attempt)
         except (OSError, DaemonError) as error:
-            give_up_start(attempt)
-            self.record("run.start_failed", {"attempt": attempt.number, "message": str(error)})
-            self._rest()
-            if isinstance(error, DaemonError):
-                raise
-            raise UnavailableError(f"the run could not be started: {error}", code="start_failed") from error
+            if give_up_start(attempt):
+                self.record("run.start_failed", {"attempt": attempt.number, "message": str(error)})
+                self._rest()
+                if isinstance(error, DaemonError):
+                    raise
+                raise UnavailableError(f"the run could not be started: {error}", code="start_failed") from error
+            _LOG.warning("run %s: its runner came late, and is at work: %s", self.run_id, error)
         self._desk = CommandDesk(attempt)
+        self._launched.set()
         self.take_in()
 
     def adopt(self) -> bool:
@@ -224,6 +229,7 @@ class LiveRun:
     def _rest(self) -> None:
         """Nothing more will come by itself: give back what an ended run needs no more."""
         self._desk = None
+        self._launched.set()
         self.is_settled = self.view.state in ENDED
         if self.is_settled:
             shutil.rmtree(self.directory.secrets, ignore_errors=True)
@@ -242,6 +248,7 @@ class LiveRun:
         Raises:
             ConflictError: there is no trainer to hear it (code `not_running`), or it is being stopped (code `stopping`).
         """
+        await self._launched.wait()  # a start in progress has a deadline of its own
         if self._desk is None or self.view.state not in LIVE:
             raise ConflictError(f"run {self.run_id} is {self.view.state}; {name!r} needs a run that is at work", code="not_running")
         if self.view.state is RunState.STOPPING and name != "stop":

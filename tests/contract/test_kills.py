@@ -33,9 +33,12 @@ PHASES: dict[str, Callable[[Listener], Any]] = {
 @pytest.fixture
 async def daemon(subject: Subject) -> AsyncIterator[Daemon]:
     launcher = subject.launcher
-    made = Daemon(
-        subject.folder, "--onetrainer", str(launcher.home), environment={"ONETRAINER_PYTHON": launcher.python, "PYTHONDONTWRITEBYTECODE": "1"}
-    )
+    environment = {
+        "ONETRAINER_PYTHON": launcher.python,
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "ONETRAINERD_PATHS__ROOTS": str(subject.folder.parent),  # the tiny model and its images lie beside our folder
+    }
+    made = Daemon(subject.folder, "--onetrainer", str(launcher.home), environment=environment)
     await made.start()
     yield made
     await made.stop()

@@ -200,6 +200,14 @@ async def test_a_start_that_was_cut_short_is_begun_again_and_never_twice(lab: La
         assert again.view.attempt == 2
 
 
+async def test_a_stop_in_the_moment_of_the_start_waits_for_the_runner_and_is_heard(lab: Lab) -> None:
+    async with lab.daemon() as supervisor:
+        run = supervisor.submit(spec(READY, HOLD, ["emit", {"type": "trainer.finished", "outcome": "stopped", "message": "stopped"}]))
+        assert state_of(run) == "starting"
+        await supervisor.stop(run)
+        await wait_state(supervisor, run, RunState.STOPPED)
+
+
 async def test_a_run_that_cannot_start_has_failed_and_says_why(lab: Lab) -> None:
     async with lab.daemon() as supervisor:
         (lab.state_dir / "runs").chmod(0o700)
