@@ -6,6 +6,7 @@ import functools
 import json
 import logging
 import os
+import resource
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -14,6 +15,7 @@ from typing import Any
 
 from aiohttp import web
 
+from daemon import logs
 from daemon.api import config, run_files, runs, samples, system, training
 from daemon.api.frame import make_app
 from daemon.api.keys import CURRENT, GUARD, INTAKE, LOGS, ONCE, PRESETS, ROOTS, SAMPLES, SOCKETS, SUPERVISOR, SYSTEM, VALIDATOR
@@ -49,6 +51,7 @@ from ipc.locks import FileLock
 
 _LOG = logging.getLogger(__name__)
 _GOODBYE_S = 5.0
+_DESCRIPTORS = 65536
 ROUTES = [*training.ROUTES, *runs.ROUTES, *run_files.ROUTES, *config.ROUTES, *samples.ROUTES, *system.ROUTES]
 
 
@@ -58,12 +61,19 @@ def serve(settings: Settings) -> int:
     Raises:
         DaemonError: it cannot start; the message is one clear line.
     """
-    logging.basicConfig(
-        level=settings.log.level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
-    )
+    logs.set_up(settings.log.level)
+    _raise_descriptor_limit()
     with _state_directory(settings.state_dir):
         asyncio.run(_serve(settings))
     return 0
+
+
+def _raise_descriptor_limit() -> None:
+    """The soft limit is often 1024, for programs that call select(2); asyncio does not. Bounded, since containers say a billion."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 @contextlib.contextmanager

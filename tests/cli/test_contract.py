@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -46,6 +47,15 @@ def test_serve_prints_one_line_when_it_listens_and_exits_with_0_on_sigterm(serve
     server.send_signal(signal.SIGTERM)
     out, _ = server.communicate(timeout=30)
     assert (server.returncode, out) == (0, "")
+
+
+def test_serve_may_open_as_many_files_as_the_hard_limit_lets_it(tmp_path: Path) -> None:
+    command = ["sh", "-c", 'ulimit -Sn 256 && exec "$@"', "sh", *COMMAND, "serve", "--state-dir", "state", "--port", "0"]
+    with subprocess.Popen(command, cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True) as server:
+        listening(server)
+        soft, hard = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
+        server.terminate()
+    assert soft == min(hard, 65536)
 
 
 def test_token_prints_the_token_and_nothing_else(server: subprocess.Popen[str], tmp_path: Path) -> None:
