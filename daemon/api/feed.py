@@ -1,6 +1,7 @@
 """What one client of `/ws` has yet to hear: histories read on from its own cursor, at its own pace. Holds no queue."""
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -51,7 +52,8 @@ class Feed:
                 found = seed.messages(entry.record, entry.previous, entry.view)
                 for number, (kind, data) in enumerate(found[mark.sent :], start=mark.sent + 1):
                     mark = Mark(entry.before, number) if number < len(found) else Mark(entry.spot)
-                    frames.append(_frame(kind, data, self._cursor.moved(run_id, mark), run_id))
+                    with contextlib.suppress(orjson.JSONEncodeError):  # a number beyond 64 bits, which no client could read either
+                        frames.append(_frame(kind, data, self._cursor.moved(run_id, mark), run_id))
                 mark = Mark(entry.spot)
         self._cursor = self._cursor.moved(run_id, mark)
         if not frames and _is_read_out(run, mark):

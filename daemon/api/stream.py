@@ -6,7 +6,7 @@ import logging
 import struct
 from socket import SO_LINGER, SOL_SOCKET
 
-from aiohttp import WSMsgType, web
+from aiohttp import WSCloseCode, WSMsgType, web
 
 from daemon.api.feed import Feed
 from daemon.supervisor.hub import Bell
@@ -49,6 +49,14 @@ class Sockets:
 
 
 async def _write(socket: web.WebSocketResponse, request: web.Request, feed: Feed, bell: Bell) -> None:
+    try:
+        await _write_on(socket, request, feed, bell)
+    except Exception:  # noqa: BLE001 - the outer edge of the task: a socket left open would look like a training that says nothing
+        _LOG.exception("a fault while writing to the WebSocket client at %s, which is closed", request.remote)
+        await socket.close(code=WSCloseCode.INTERNAL_ERROR, message=b"the daemon made a mistake; it is in its log")
+
+
+async def _write_on(socket: web.WebSocketResponse, request: web.Request, feed: Feed, bell: Bell) -> None:
     await _send(socket, request, feed.hello())
     while not socket.closed:
         turn = bell.turn

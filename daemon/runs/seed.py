@@ -10,6 +10,8 @@ from daemon.runs.view import Progress, RunView
 
 Message = tuple[str, Mapping[str, Any]]
 """A message's type, and its data."""
+_SENSELESS = (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError, OSError)
+"""What a record with odd fields raises; OSError comes from times that the C library does not know."""
 
 _S = RunState
 SEED_STATUS: dict[RunState, str] = {
@@ -66,20 +68,12 @@ def counters(progress: Progress) -> dict[str, Any]:
 
 
 def messages(record: Record, before: RunView, after: RunView) -> list[Message]:
-    """What a client of `/ws` hears of *record*, which led from *before* to *after*; most often nothing or one message."""
-    found: list[Message] = []
-    match record.get("type"):
-        case "step":
-            found.append(("progress", progress_data(progress_of(record))))
-        case "steps":
-            found += [("progress", progress_data(progress_of(row))) for row in record["rows"]]
-        case "sampling":
-            found.append(("sampling", {"current": record["current"], "total": record["total"], "kind": record.get("kind")}))
-        case "sample.found":
-            kind = "sample_custom" if record["sample"].get("kind") == "custom" else "sample_default"
-            found.append((kind, record["sample"]))
-        case _:
-            found += [("log", data) for data in log_lines(record)]
+    """What a client of `/ws` hears of *record*, which led from *before* to *after*; most often nothing or one message. Total, as the fold
+    is: of a record that makes no sense only what it changed is told."""
+    try:
+        found = _told(record)
+    except _SENSELESS:
+        found = []
     if after.state is not before.state and after.state is RunState.WAITING_RESTART:
         found.append(("log", {"level": "warning", "message": _restart_line(after)}))
     if (before.state, before.error, before.status_text) != (after.state, after.error, after.status_text):
@@ -87,9 +81,27 @@ def messages(record: Record, before: RunView, after: RunView) -> list[Message]:
     return found
 
 
+def _told(record: Record) -> list[Message]:
+    match record.get("type"):
+        case "step":
+            return [("progress", progress_data(progress_of(record)))]
+        case "steps":
+            return [("progress", progress_data(progress_of(row))) for row in record["rows"]]
+        case "sampling":
+            return [("sampling", {"current": record["current"], "total": record["total"], "kind": record.get("kind")})]
+        case "sample.found":
+            kind = "sample_custom" if record["sample"].get("kind") == "custom" else "sample_default"
+            return [(kind, record["sample"])]
+        case _:
+            return [("log", data) for data in log_lines(record)]
+
+
 def _restart_line(view: RunView) -> str:
-    at = datetime.fromtimestamp(view.restart_at or 0.0, UTC).strftime("%Y-%m-%d %H:%M:%S")
-    return f"{view.error}; restart {view.restarts} of {view.restart.max_restarts} at {at} UTC"
+    try:
+        at = datetime.fromtimestamp(view.restart_at or 0.0, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except _SENSELESS:
+        at = f"second {view.restart_at}"
+    return f"{view.error}; restart {view.restarts} of {view.restart.max_restarts} at {at}"
 
 
 def progress_data(progress: Progress) -> Mapping[str, Any]:

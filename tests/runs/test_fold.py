@@ -112,6 +112,30 @@ def test_a_step_is_told_in_the_seeds_words() -> None:
     assert (data["elapsed_time"], data["remaining_time"], data["eta_seconds"], data["loss"]) == ("01:02:03", "00:00:06", 6.5, 0.5)
 
 
+SPOKEN = [
+    "step", "steps", "sampling", "sample.found", "log", "error", "command.failed", "backup", "save", "events.dropped", "journal.damaged",
+    "journal.held", "run.stalled", "disk.low", "disk.hold", "disk.ok", "run.lost", "run.start_failed", "run.requeued",
+]  # fmt: skip
+FIELDS = ["rows", "sample", "current", "evidence", "free", "elapsed_s", "scalars", "paused", *PLACE]
+odd_values = json_values | st.floats() | st.lists(st.dictionaries(st.sampled_from([*PLACE, "elapsed_s"]), json_values))
+
+
+@given(st.sampled_from(SPOKEN), st.dictionaries(st.sampled_from(FIELDS), odd_values))
+def test_clients_are_told_of_every_record_whatever_is_in_it_or_lacks(kind: str, fields: dict[str, Any]) -> None:
+    record = {"type": kind, **fields}
+    before = told(*TRAINING)
+    after = told(record, view=before)
+    told_kinds = [message[0] for message in seed.messages(record, before, after)]
+    assert ("training_state" in told_kinds) == (after.state is not before.state or after.error != before.error)
+
+
+def test_a_record_without_its_fields_still_tells_what_it_changed() -> None:
+    before = told(*TRAINING)
+    lost = RunView("000001-abcd", "builtin", state=RunState.WAITING_RESTART, restart_at=1e300, error="it died")
+    kinds = [kind for kind, _ in seed.messages({"type": "steps"}, before, lost)]
+    assert kinds == ["log", "training_state"]
+
+
 def test_every_state_is_training_or_not_as_the_api_says() -> None:
     for state in RunState:
         view = RunView("000001-abcd", "builtin", state=state)
