@@ -1,8 +1,10 @@
 """What has become of an attempt, judged by its lock, its exit record and the proved identity of its processes. Signals nothing."""
 
 import contextlib
+import os
 from dataclasses import dataclass
 from enum import Enum, auto
+from pathlib import Path
 
 from ipc import PROTOCOL_VERSION
 from ipc.atomic import read_versioned
@@ -45,7 +47,21 @@ def examine(attempt: AttemptDirectory) -> Finding:
         return Finding(Condition.EXITED, exit=exit_record, trainer=trainer)
     if runner is None and not any(file.stat().st_size for file in attempt.events.glob("*.jsonl")):
         return Finding(Condition.NEVER_STARTED)
-    return Finding(Condition.RUNNER_DEAD, trainer=trainer)
+    return Finding(Condition.RUNNER_DEAD, trainer=trainer or _unrecorded_trainer(attempt))
+
+
+def _unrecorded_trainer(attempt: AttemptDirectory) -> ProcessIdentity | None:
+    """The living trainer of *attempt* whose runner died before it could write down who it is: the leader of a session of its own, whose
+    command line names the attempt as PROTOCOL.md says."""
+    wanted = b"\0--attempt\0" + os.fsencode(attempt.path) + b"\0--events-fd\0"
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            pid = int(process.name)
+            if wanted in (process / "cmdline").read_bytes() and os.getsid(pid) == pid:
+                return ProcessIdentity.of(pid)
+        except OSError:
+            continue
+    return None
 
 
 def give_up_start(attempt: AttemptDirectory) -> bool:
