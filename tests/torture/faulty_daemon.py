@@ -1,9 +1,11 @@
 """The daemon with something wrong in it: it dies at its Nth write, rename or spawn.
 
 `faulty_daemon.py <plan.json> serve …`. Plan: `count_to` (a file that gets a line for each point that is passed), `at` (die at this
-point, from 1) and `mode`: `before` the call, `after` it, `torn` (a write of half the bytes).
+point, from 1) and `mode`: `before` the call, `after` it, `torn` (a write of half the bytes). With `runner` (the path of another plan) it is
+the runners that die so.
 """
 
+import asyncio
 import json
 import os
 import signal
@@ -62,6 +64,19 @@ class Faults:
             return self._count == self._at
 
 
+def hurt_runners(plan: str) -> None:
+    """Runners are started through `faulty_runner.py`."""
+    original = asyncio.create_subprocess_exec
+
+    def start(*command: str, **options: Any) -> Any:
+        if "runner" in command and "-S" in command:
+            at = command.index("-S") + 1
+            command = (*command[:at], str(Path(__file__).with_name("faulty_runner.py")), plan, *command[at:])
+        return original(*command, **options)
+
+    asyncio.create_subprocess_exec = start  # type: ignore[assignment]  # the same for whoever calls it
+
+
 def _die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
     signal.pause()
@@ -72,7 +87,10 @@ def main() -> None:
     sys.argv = ["onetrainerd", *sys.argv[2:]]
     from daemon.cli.main import main as run  # noqa: PLC0415 - importing it writes nothing that counts
 
-    Faults(plan).arm()
+    if "runner" in plan:
+        hurt_runners(plan["runner"])
+    else:
+        Faults(plan).arm()
     run()
 
 

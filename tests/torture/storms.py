@@ -7,7 +7,18 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.torture import clients, daemon_kills, disk, fault_points, identity, journals, runner_trouble, samples, trainer_trouble
+from tests.torture import (
+    clients,
+    daemon_kills,
+    disk,
+    fault_points,
+    identity,
+    journals,
+    runner_points,
+    runner_trouble,
+    samples,
+    trainer_trouble,
+)
 from tests.torture.report import Report, SkipError
 
 Run = Callable[[Path, float, random.Random, Report], Awaitable[None]]
@@ -31,6 +42,10 @@ STORMS = (
     Storm(
         "fault-points", "the daemon dies at every write, rename and spawn: no double start, no lost run, no lie",
         fault_points.every_point, 0.02,
+    ),
+    Storm(
+        "runner-points", "the runner dies at every write, rename and spawn of its own: nothing starts beside its trainer, no lie",
+        runner_points.every_point, 0.02,
     ),
     Storm("ends-while-down", "each end of a trainer while the daemon is down is reported exactly", daemon_kills.ends_while_down, 0.2),
     Storm(
