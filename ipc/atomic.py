@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,26 @@ def write_all(fd: int, data: bytes) -> None:
         view = view[os.write(fd, view) :]
 
 
+def open_regular(path: Path) -> int:
+    """Open the regular file *path* for reading; never waits for the writer of a FIFO. The caller closes it.
+
+    Raises:
+        MalformedError: there is something else at *path*.
+        OSError: it cannot be opened.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise MalformedError(f"{path} is not a regular file")
+    return fd
+
+
+def read_regular(path: Path) -> bytes:
+    """All bytes of the regular file *path*. Raises as `open_regular`."""
+    with open(open_regular(path), "rb") as file:
+        return file.read()
+
+
 def read_object(path: Path) -> dict[str, Any]:
     """The JSON object in *path*.
 
@@ -58,8 +79,8 @@ def read_object(path: Path) -> dict[str, Any]:
         MalformedError: it is not a JSON object.
     """
     try:
-        value = json.loads(path.read_bytes())
-    except ValueError as error:
+        value = json.loads(read_regular(path))
+    except (ValueError, RecursionError) as error:
         raise MalformedError(f"{path}: not JSON: {error}") from error
     if not isinstance(value, dict):
         raise MalformedError(f"{path}: a JSON object was expected, not {type(value).__name__}")

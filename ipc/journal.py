@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ipc import PROTOCOL_VERSION
-from ipc.atomic import sync_folder
+from ipc.atomic import open_regular, sync_folder
 from ipc.errors import JournalError, MalformedError
 from ipc.messages import decode_object, encode
 
@@ -199,7 +199,7 @@ class JournalReader:
     def _switch(self, first: int) -> None:
         self.close()
         self._segment = first
-        self._fd = os.open(self._folder / _segment_name(first), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        self._fd = open_regular(self._folder / _segment_name(first))
 
 
 def _segment_name(first_seq: int) -> str:
@@ -210,7 +210,7 @@ def _segments(folder: Path) -> "list[int]":
     """The first record numbers of the segments in *folder*, in order."""
     try:
         names = os.listdir(folder)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
     return sorted(int(name[:12]) for name in names if len(name) == 18 and name.endswith(".jsonl") and name[:12].isdecimal())
 

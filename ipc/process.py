@@ -67,6 +67,24 @@ class ProcessIdentity(NamedTuple):
             os.close(pidfd)
         return True
 
+    def kill_group(self) -> bool:
+        """SIGKILL to the process group that this very process leads; False when it is gone or leads none.
+
+        The group bears its leader's number as long as that lives, which the pidfd, opened and proved first, holds still.
+        """
+        pidfd = self.open_pidfd()
+        if pidfd is None:
+            return False
+        try:
+            if os.getpgid(self.pid) != self.pid:
+                return False
+            os.killpg(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return False
+        finally:
+            os.close(pidfd)
+        return True
+
 
 def _start_ticks(pid: int) -> "int | None":
     try:

@@ -6,9 +6,10 @@ from typing import Any
 
 from daemon.runs.policies import DISK_COMMAND, LOST, STALL_COMMAND, STALLED, RestartPolicy, StallPolicy
 from daemon.runs.restart import Again, decide
-from daemon.runs.states import RunState, advance
+from daemon.runs.states import ENDED, WORKING, RunState, advance
 from daemon.runs.view import Progress, RunView
 from ipc.exit_record import COMPLETED, RELEASED, STOPPED
+from ipc.messages import number_from_json
 
 Record = dict[str, Any]
 
@@ -23,7 +24,7 @@ def fold(view: RunView, record: Record) -> RunView:
         return view
     try:
         return take(view, record)
-    except (KeyError, TypeError, ValueError, IndexError):
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError):
         return view
 
 
@@ -59,13 +60,14 @@ def _cancelled(view: RunView, record: Record) -> RunView:
 
 
 def _spawned(view: RunView, record: Record) -> RunView:
-    return _to(view, RunState.LOADING, trainer_pid=record["trainer"]["pid"])
+    return _to(view, RunState.LOADING, trainer_pid=_whole(record["trainer"]["pid"]))
 
 
 def _ready(view: RunView, record: Record) -> RunView:
     return replace(
-        view, workspace_dir=record["workspace_dir"], samples_dir=record["samples_dir"], capabilities=tuple(record["capabilities"]),
-        device=record.get("device"), python_version=record.get("python"), torch_version=record.get("torch"),
+        view, workspace_dir=_text(record["workspace_dir"]), samples_dir=_text(record["samples_dir"]),
+        capabilities=tuple(map(_text, record["capabilities"])), device=_text_or_none(record.get("device")),
+        python_version=_text_or_none(record.get("python")), torch_version=_text_or_none(record.get("torch")),
     )  # fmt: skip
 
 
@@ -74,8 +76,10 @@ def _status(view: RunView, record: Record) -> RunView:
 
 
 def _phase(view: RunView, record: Record) -> RunView:
+    """OneTrainer says "caching" again at each epoch: once it trains, that is a phase of the training, and no second start."""
     phase = _PHASES[record["phase"]]
-    return _to(view, phase, phase=phase)
+    is_again = phase is RunState.LOADING and view.state in WORKING - {RunState.LOADING}
+    return _to(view, RunState.TRAINING if is_again else phase, phase=phase)
 
 
 def _step(view: RunView, record: Record) -> RunView:
@@ -92,7 +96,7 @@ def _stepped(view: RunView, step: Record) -> RunView:
 
 
 def _continued(view: RunView, record: Record) -> RunView:
-    return replace(view, continued_from=record["backup"])
+    return replace(view, continued_from=_text(record["backup"]))
 
 
 def _paused(view: RunView, _: Record) -> RunView:
@@ -101,7 +105,8 @@ def _paused(view: RunView, _: Record) -> RunView:
 
 def _resumed(view: RunView, _: Record) -> RunView:
     view = replace(view, held_by_disk=False)
-    return _to(view, view.phase) if view.state is RunState.PAUSED else view
+    phase = RunState.TRAINING if view.phase is RunState.LOADING else view.phase
+    return _to(view, phase) if view.state is RunState.PAUSED else view
 
 
 def _accepted(view: RunView, record: Record) -> RunView:
@@ -118,11 +123,11 @@ def _stop_requested(view: RunView, record: Record) -> RunView:
 
 
 def _backup(view: RunView, record: Record) -> RunView:
-    return replace(view, last_backup=record["path"])
+    return replace(view, last_backup=_text(record["path"]))
 
 
 def _save(view: RunView, record: Record) -> RunView:
-    return replace(view, model_path=record["path"]) if record.get("trigger") == "final" else view
+    return replace(view, model_path=_text(record["path"])) if record.get("trigger") == "final" else view
 
 
 def _exited(view: RunView, record: Record) -> RunView:
@@ -193,25 +198,60 @@ def _disk_ok(view: RunView, _: Record) -> RunView:
     return replace(view, disk="ok")
 
 
+def _settled(view: RunView, record: Record) -> RunView:
+    """The daemon's own word on the end. It counts where the attempt's journal, which says more, is not there any more."""
+    if view.state in ENDED or record["attempt"] != view.attempt:
+        return view
+    return replace(
+        view, state=RunState(record["state"]), cause=_text_or_none(record["cause"]), ended=record["ts"],
+        error="it has ended; the journal of its attempt is lost",
+    )  # fmt: skip
+
+
 def _sample_found(view: RunView, _: Record) -> RunView:
     return replace(view, samples=view.samples + 1)
 
 
 def progress_of(step: Record) -> Progress:
-    """The counters of a `step` event, or of a row of `steps`."""
+    """The counters of a `step` event, or of a row of `steps`. Raises KeyError or TypeError for what is none."""
     scalars: Record = step.get("scalars", {})
     return Progress(
-        global_step=step["global_step"], epoch=step["epoch"], epoch_step=step["epoch_step"], epoch_sample=step["epoch_sample"],
-        max_step=step["max_step"], max_epoch=step["max_epoch"],
-        loss=scalars.get("loss/train_step"), smooth_loss=scalars.get("smooth_loss/train_step"),
-        learning_rate=next((value for tag, value in scalars.items() if tag.startswith("lr/")), None),
-        elapsed_s=step.get("elapsed_s", 0.0), steps_per_second=step.get("steps_per_second", 0.0),
+        **{name: _whole(step[name]) for name in ("global_step", "epoch", "epoch_step", "epoch_sample", "max_step", "max_epoch")},
+        loss=_scalar(scalars.get("loss/train_step")), smooth_loss=_scalar(scalars.get("smooth_loss/train_step")),
+        learning_rate=_scalar(next((value for tag, value in scalars.items() if tag.startswith("lr/")), None)),
+        elapsed_s=float(step.get("elapsed_s", 0.0)), steps_per_second=float(step.get("steps_per_second", 0.0)),
     )  # fmt: skip
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
+
+
+def _text_or_none(value: Any) -> str | None:
+    return None if value is None else _text(value)
+
+
+def _whole(value: Any) -> int:
+    if type(value) is not int:
+        raise TypeError(f"{value!r} is no whole number")
+    return value
+
+
+def _scalar(value: Any) -> float | str | None:
+    """As it stands in the journal: a number, or one of the words for what JSON lacks."""
+    if value is None:
+        return None
+    number_from_json(value)
+    found: float | str = value
+    return found
 
 
 _TAKES: dict[str, Callable[[RunView, Record], RunView]] = {
     "run.queued": _queued, "run.starting": _starting, "run.requeued": _requeued, "run.start_failed": _start_failed,
-    "run.cancelled": _cancelled, "run.ended": _exited, "run.lost": _lost, "run.orphan_ended": _orphan_ended, "sample.found": _sample_found,
+    "run.cancelled": _cancelled, "run.ended": _exited, "run.lost": _lost, "run.orphan_ended": _orphan_ended,
+    "sample.found": _sample_found, "run.settled": _settled,
     "trainer.spawned": _spawned, "trainer.ready": _ready, "status": _status, "phase": _phase, "step": _step, "steps": _steps,
     "continued": _continued, "paused": _paused, "resumed": _resumed, "stop.requested": _stop_requested, "backup": _backup, "save": _save,
     "runner.exited": _exited, "command.accepted": _accepted, "run.stalled": _stalled, "disk.low": _disk_low, "disk.hold": _disk_hold,

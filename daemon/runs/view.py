@@ -1,7 +1,10 @@
 """What is known of a run at one point of its history: the value that the fold carries."""
 
+import functools
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
+
+from pydantic import TypeAdapter
 
 from daemon.runs.policies import DiskLevel, RestartPolicy, StallPolicy
 from daemon.runs.states import HAS_PLACE, LIVE, RunState
@@ -96,9 +99,10 @@ class RunView:
         """The inverse of `to_json`. Raises KeyError, TypeError or ValueError for what another version wrote."""
         if set(value) != {field.name for field in fields(cls)}:
             raise ValueError("the fields of a view written by another version")
-        progress = Progress(**value["progress"]) if value["progress"] else None
-        return cls(**{
-            **value, "state": RunState(value["state"]), "phase": RunState(value["phase"]), "progress": progress,
-            "capabilities": tuple(value["capabilities"]), "restart": RestartPolicy.from_json(value["restart"]),
-            "stall": StallPolicy.from_json(value["stall"]),
-        })  # fmt: skip
+        found: Self = _reader().validate_python(value)
+        return found
+
+
+@functools.cache
+def _reader() -> TypeAdapter[Any]:
+    return TypeAdapter(RunView)

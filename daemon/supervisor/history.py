@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import os
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +15,8 @@ from daemon.runs.fold import Record, fold
 from daemon.runs.spot import Spot
 from daemon.runs.view import RunView
 from daemon.supervisor.merge import MergedReader
-from ipc.errors import JournalError
+from ipc.atomic import read_regular
+from ipc.errors import JournalError, MalformedError
 from ipc.journal import JournalWriter
 from ipc.run_directory import RunDirectory
 
@@ -45,6 +47,7 @@ class History:
         self._recent: deque[Entry] = deque(maxlen=_RECENT)
         self._since_checkpoint = 0
         self._writer: JournalWriter | None = None
+        self._behind = 0
         self._told_damage: set[bytes] = set()
 
     @property
@@ -52,11 +55,19 @@ class History:
         """The end of what has been taken in."""
         return self._reader.spot
 
+    @property
+    def was_at_work(self) -> bool:
+        """Whether a runner of the present attempt has said anything: its events, or a record of ours that stands behind one."""
+        return self.spot.seq > 0 or self._behind == self.spot.attempt
+
     def advance(self, limit: int = 4096) -> list[Entry]:
         """Take in what is new on disk, at most *limit* records; empty at the present end."""
         entries: list[Entry] = []
         before = self._reader.spot
         for record, spot in self._reader.read(limit):
+            match record.get("after"):
+                case [int(attempt), int(seq)] if seq > 0:
+                    self._behind = attempt
             after = fold(self.view, record)
             entries.append(Entry(record, before, spot, self.view, after))
             if record.get("type") == "journal.damaged":
@@ -105,7 +116,7 @@ class History:
         if self._checkpoints[-1][0] == self.spot:
             return
         self._checkpoints.append((self.spot, self.view))
-        with contextlib.suppress(OSError), self._directory.checkpoints.open("ab") as file:
+        with contextlib.suppress(OSError), open(self._directory.checkpoints, "ab", opener=_open_without_waiting) as file:
             file.write(orjson.dumps([list(self.spot), self.view.to_json()]) + b"\n")
 
     def close(self) -> None:
@@ -154,11 +165,23 @@ def _load_checkpoints(path: Path) -> list[tuple[Spot, RunView]]:
     """The checkpoints that can be read; the file is derived, so whatever is odd in it is left out."""
     found: list[tuple[Spot, RunView]] = []
     try:
-        lines = path.read_bytes().split(b"\n")[:-1]
-    except OSError:
+        lines = read_regular(path).split(b"\n")[:-1]
+    except (OSError, MalformedError):
         return found
     for line in lines:
         with contextlib.suppress(ValueError, TypeError, KeyError):
             item: list[Any] = orjson.loads(line)
-            found.append((Spot(*item[0]), RunView.from_json(item[1])))
+            found.append((_spot(item[0]), RunView.from_json(item[1])))
     return found
+
+
+def _spot(value: Any) -> Spot:
+    match value:
+        case [int(attempt), int(seq), int(own_seq)] if min(attempt, seq, own_seq) >= 0:
+            return Spot(attempt, seq, own_seq)
+        case _:
+            raise ValueError(f"{value!r} is no spot")
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)

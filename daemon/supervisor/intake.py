@@ -1,5 +1,6 @@
 """From what a client asks to what a run needs: the config found, read and checked. Blocking: files are read; call it in a thread."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,7 +11,7 @@ from daemon.config.inlining import inline_lists
 from daemon.config.loading import load_config_file
 from daemon.config.masking import split
 from daemon.config.validation import Validator
-from daemon.errors import InvalidError, NotFoundError
+from daemon.errors import DaemonError, InvalidError, NotFoundError
 from daemon.files.backups import BACKUPS, progress_of
 from daemon.paths import Roots
 from daemon.runs.disk import DiskMarks
@@ -18,6 +19,7 @@ from daemon.runs.policies import RestartPolicy, StallPolicy
 from daemon.supervisor.room import needs_of, refuse_if_full
 from daemon.supervisor.store import RunSpec
 
+_LOG = logging.getLogger(__name__)
 _WORKSPACE = "workspace/run"
 """The default of `workspace_dir`, OneTrainer's and the built-in trainer's."""
 
@@ -94,7 +96,10 @@ class Intake:
     def began(self, order: Order, spec: RunSpec) -> None:
         """The current config is the one of the run last started. One that was asked for as such stays as it was put, secrets included."""
         if order.config is not None or order.config_path:
-            self._current.set(spec.config)
+            try:
+                self._current.set(spec.config)
+            except DaemonError as error:
+                _LOG.warning("the run has begun, but its config could not be noted as the current one: %s", error)
 
     def _backup(self, text: str, config: Mapping[str, Any]) -> str:
         """The path of the whole backup that *text* names."""

@@ -4,7 +4,9 @@ import asyncio
 import contextlib
 import logging
 import shutil
+import signal
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from daemon.errors import ConflictError, DaemonError, UnavailableError
@@ -22,6 +24,7 @@ from daemon.supervisor.sightings import Sightings
 from daemon.supervisor.store import StoredRun
 from daemon.supervisor.watch import wait_gone, wakes
 from ipc.atomic import replace_json
+from ipc.errors import IpcError
 from ipc.process import ProcessIdentity
 from ipc.run_directory import AttemptDirectory, RunDirectory
 
@@ -49,7 +52,9 @@ class LiveRun:
         while self.history.advance():
             pass
         self._tell_damage()
-        if self.view.state in ENDED - {RunState.LOST}:
+        if self.view.created == 0.0:
+            self._give_up_on_history()
+        elif self.view.state in ENDED - {RunState.LOST}:
             self._rest()
 
     @property
@@ -84,7 +89,7 @@ class LiveRun:
         """
         try:
             self.history.append("run.starting", {"attempt": self.view.attempt + 1, "continue_from": continue_from})
-        except OSError as error:
+        except (OSError, IpcError) as error:
             raise UnavailableError(f"the start could not be recorded: {error}", code="disk") from error
         self._launched.clear()
         self.take_in()
@@ -122,13 +127,21 @@ class LiveRun:
         if self.view.state not in LIVE:
             return False
         finding = examine(self._attempt)
-        if finding.condition is Condition.NEVER_STARTED and give_up_start(self._attempt):
+        if finding.condition is Condition.NEVER_STARTED and not self.history.was_at_work and give_up_start(self._attempt):
             self.record("run.requeued", {"attempt": self.view.attempt, "message": "the daemon ended while it was starting this run"})
             return False
         self._desk = CommandDesk(self._attempt)
         if finding.condition is Condition.RUNNING:
             self.record("run.adopted", {"attempt": self.view.attempt})
         return True
+
+    def _give_up_on_history(self) -> None:
+        """Its first record is gone. Whatever it was, it is not a run that nobody has begun: it is never started again."""
+        attempts = self.directory.attempts()
+        self.orphan = examine(attempts[-1]).trainer if attempts else None
+        message = f"its journal in {self.directory.daemon} is damaged: nobody knows how it ended"
+        self.history.view = replace(self.view, state=RunState.LOST, cause=LOST, error=message, orphan_gone=self.orphan is None)
+        _LOG.error("run %s: %s", self.run_id, message)
 
     # Holding.
 
@@ -140,6 +153,8 @@ class LiveRun:
             self._record_end()
             await self._see_orphan_off()
             await self._sightings.finish(self)
+            if self.view.state in ENDED:
+                self.record("run.settled", {"attempt": self.view.attempt, "state": self.view.state, "cause": self.view.cause})
             self._rest()
         finally:
             self._let_go.set()
@@ -193,7 +208,7 @@ class LiveRun:
         """Put a record of the daemon's own into the history. A full disk is told in the log: the runner's journal has what matters."""
         try:
             self.history.append(kind, fields)
-        except OSError as error:
+        except (OSError, IpcError) as error:
             _LOG.error("run %s: %s could not be recorded: %s", self.run_id, kind, error)
             return
         while self.take_in():
@@ -254,6 +269,20 @@ class LiveRun:
         if self.view.state is RunState.STOPPING and name != "stop":
             raise ConflictError(f"run {self.run_id} is stopping; {name!r} comes too late", code="stopping")
         return await self._desk.send(name, args or {}, settle_s, sender)
+
+    async def stop(self, args: Mapping[str, Any]) -> None:
+        """Ask the runner to climb the stop ladder. With `force`, a runner that does not answer is passed over: the trainer is killed."""
+        try:
+            await self.send("stop", args, settle_s=0)
+        except UnavailableError:
+            _, trainer = identities(self._attempt)
+            if not args.get("force") or trainer is None or not trainer.kill_group():
+                raise
+
+    def end_orphan(self, *, force: bool) -> None:
+        """Tell the trainer of a dead runner to stop, as it does by itself, or kill it. Its identity is proved first."""
+        if self.orphan is not None:
+            self.orphan.kill_group() if force else self.orphan.send_signal(signal.SIGTERM)
 
     def cancel(self) -> None:
         """Stop a run that no trainer works on: queued, released or waiting for its restart."""

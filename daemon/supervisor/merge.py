@@ -80,7 +80,7 @@ class MergedReader:
             self.spot = self.spot._replace(seq=seq)
             return self.spot
         self.spot = self.spot._replace(own_seq=seq)
-        if record.get("type") == "run.starting" and record["attempt"] > self.spot.attempt:
+        if record.get("type") == "run.starting" and type(record.get("attempt")) is int and record["attempt"] > self.spot.attempt:
             if self._attempt is not None:
                 self._note_damage(f"attempt {self.spot.attempt}", self._attempt)
                 self._attempt.close()
@@ -91,6 +91,8 @@ class MergedReader:
 
 def _after(record: Record) -> tuple[int, int]:
     after = record.get("after")
-    if isinstance(after, list) and len(after) == 2:
-        return int(after[0]), int(after[1])
-    return 0, 0
+    match after:
+        case [int(attempt), int(seq)]:
+            return attempt, seq
+        case _:
+            return 0, 0

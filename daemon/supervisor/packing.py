@@ -21,9 +21,10 @@ def pack_runner(folder: Path) -> Path:
     sources = {name: file.read_bytes() for package in _PACKAGES for name, file in _sources(package)}
     digest = hashlib.sha256(b"".join(name.encode() + b"\0" + data + b"\0" for name, data in sources.items())).hexdigest()[:12]
     target = folder / f"runner-{__version__}-{digest}.pyz"
-    if not target.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        replace_file(target, _archive(folder, sources))
+    folder.mkdir(parents=True, exist_ok=True)
+    archive = _archive(folder, sources)
+    if not target.is_file() or target.read_bytes() != archive:  # a cut copy would be trusted by its name
+        replace_file(target, archive)
     return target
 
 

@@ -133,7 +133,10 @@ class RunStore:
 
     def _next_number(self) -> int:
         """Numbers are never used twice, also when runs were removed: ids sort by creation, and cursors build on it."""
-        noted = int(self._counter.read_text()) if self._counter.exists() else 1
+        try:
+            noted = int(self._counter.read_text())
+        except (OSError, ValueError):
+            noted = 1  # not there yet, or garbled: the runs that are there say the rest
         present = [int(path.name[:6]) for path in self._folder.iterdir() if re.match(r"[0-9]{6}-", path.name)]
         number = max([noted, *(taken + 1 for taken in present)])
         replace_file(self._counter, f"{number + 1}\n".encode())

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import functools
 import logging
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,7 +156,12 @@ class Supervisor:
         """
         self._refuse_if_full()
         run = self._create(spec)
-        await self._begin(run)
+        try:
+            await self._begin(run)
+        except DaemonError:
+            if run.view.state is RunState.QUEUED:  # its start could not even be recorded: it must not begin later, behind the client's back
+                self._forget(run)
+            raise
         return run
 
     def submit(self, spec: RunSpec) -> LiveRun:
@@ -172,11 +178,14 @@ class Supervisor:
             ConflictError: it has ended already (code `ended`).
             UnavailableError: its runner does not answer.
         """
+        if run.orphan is not None:
+            run.end_orphan(force=force)
+            return
         if run.view.state in ENDED:
             raise ConflictError(f"run {run.run_id} has ended already: {run.view.state}", code="ended", run_id=run.run_id)
         if run.view.is_live:
             periods = {"grace_s": grace_s, "term_s": term_s}
-            await run.send("stop", {"force": force, **{key: value for key, value in periods.items() if value is not None}}, settle_s=0)
+            await run.stop({"force": force, **{key: value for key, value in periods.items() if value is not None}})
         else:
             run.cancel()
             if task := self._restarts.pop(run.run_id, None):
@@ -230,6 +239,12 @@ class Supervisor:
         run = LiveRun(stored, self.bell, self.sightings)
         self._runs[run.run_id] = run
         return run
+
+    def _forget(self, run: LiveRun) -> None:
+        """Take back a run that has never begun."""
+        del self._runs[run.run_id]
+        run.close()
+        shutil.rmtree(run.directory.path, ignore_errors=True)
 
     async def _begin(self, run: LiveRun) -> None:
         """Take the place now, before the first await, then start. Shielded: a client that hangs up must not leave a start half done."""
@@ -304,17 +319,26 @@ class Supervisor:
 
     def _adopt_all(self) -> None:
         for stored in self._store.all():
-            run = self._open(stored)
-            if run.view.state is RunState.WAITING_RESTART:
-                _LOG.info("run %s waits for its restart", run.run_id)
-                self.current = run
-                self._await_restart(run)
-            elif run.adopt():
-                _LOG.info("run %s is adopted: %s", run.run_id, run.view.state)
-                self.current = run if run.occupies_a_place else self.current
-                self._spawn(self._hold(run), f"run {run.run_id}")
+            try:
+                self._adopt(stored)
+            except Exception:  # noqa: BLE001 - the outer edge of one run: nothing that lies in its directory may keep the daemon from the others
+                _LOG.exception("run %s is left alone, since its directory cannot be read", stored.directory.run_id)
+                self._runs.pop(stored.directory.run_id, None)
+        if self.current is None:
+            self.current = next((run for run in self.runs() if run.view.state is RunState.RELEASED), None)
         if not any(run.occupies_a_place for run in self._runs.values()):
             remove_unused(self._archive.parent, {self._archive})
+
+    def _adopt(self, stored: StoredRun) -> None:
+        run = self._open(stored)
+        if run.view.state is RunState.WAITING_RESTART:
+            _LOG.info("run %s waits for its restart", run.run_id)
+            self.current = run
+            self._await_restart(run)
+        elif run.adopt():
+            _LOG.info("run %s is adopted: %s", run.run_id, run.view.state)
+            self.current = run if run.occupies_a_place else self.current
+            self._spawn(self._hold(run), f"run {run.run_id}")
 
     async def _every(self, seconds: float, look: Callable[[], Awaitable[None]]) -> None:
         while True:

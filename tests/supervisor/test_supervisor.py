@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import shutil
 import signal
 
@@ -18,6 +19,7 @@ from ipc.run_directory import AttemptDirectory
 from tests.supervisor.conftest import FINISHED, READY, Lab, spec, step, wait_state, wait_until
 
 HOLD = ["await_command"]
+DONE = ["answer", "done"]
 
 
 def attempt_of(run: LiveRun) -> AttemptDirectory:
@@ -47,7 +49,7 @@ async def test_a_run_goes_from_start_to_completed_and_its_history_says_so(lab: L
 
 async def test_of_eight_starts_at_the_same_moment_exactly_one_wins(lab: Lab) -> None:
     async with lab.daemon() as supervisor:
-        results = await asyncio.gather(*(supervisor.start_now(spec(READY, HOLD, FINISHED)) for _ in range(8)), return_exceptions=True)
+        results = await asyncio.gather(*(supervisor.start_now(spec(READY, HOLD, DONE, FINISHED)) for _ in range(8)), return_exceptions=True)
         won = [result for result in results if isinstance(result, LiveRun)]
         assert len(won) == 1
         assert [error.code for error in results if isinstance(error, ConflictError)] == ["run_active"] * 7
@@ -65,7 +67,7 @@ async def test_queued_runs_start_one_after_the_other_in_order(lab: Lab) -> None:
 
 async def test_a_queued_run_can_be_cancelled_and_an_ended_one_cannot(lab: Lab) -> None:
     async with lab.daemon() as supervisor:
-        first = await supervisor.start_now(spec(READY, HOLD, FINISHED))
+        first = await supervisor.start_now(spec(READY, HOLD, DONE, FINISHED))
         queued = supervisor.submit(spec(FINISHED))
         assert state_of(queued) == "queued"
         await supervisor.stop(queued)
@@ -78,13 +80,13 @@ async def test_a_queued_run_can_be_cancelled_and_an_ended_one_cannot(lab: Lab) -
 
 async def test_commands_are_answered_by_the_trainers_own_word(lab: Lab) -> None:
     async with lab.daemon() as supervisor:
-        run = await supervisor.start_now(spec(READY, HOLD, ["answer", "done"], HOLD, ["answer", "failed"], HOLD, FINISHED))
+        run = await supervisor.start_now(spec(READY, HOLD, ["answer", "done"], HOLD, ["answer", "failed"], HOLD, DONE, FINISHED))
         done = await run.send("backup", {"note": "é" * 5000}, settle_s=10)
         assert done is not None
         assert done["result"] == {"note": "é" * 5000}
         with pytest.raises(ConflictError, match="save"):
             await run.send("save", settle_s=10)
-        assert await run.send("sample", settle_s=0) is None
+        await run.send("sample", settle_s=0)
         await wait_state(supervisor, run, RunState.COMPLETED)
         with pytest.raises(ConflictError, match="completed"):
             await run.send("save")
@@ -92,7 +94,7 @@ async def test_commands_are_answered_by_the_trainers_own_word(lab: Lab) -> None:
 
 async def test_a_restarted_daemon_adopts_the_run_and_comes_to_the_same_history(lab: Lab) -> None:
     async with lab.daemon() as supervisor:
-        run = await supervisor.start_now(spec(READY, step(1), HOLD, ["answer", "done"], step(2), HOLD, FINISHED))
+        run = await supervisor.start_now(spec(READY, step(1), HOLD, ["answer", "done"], step(2), HOLD, DONE, FINISHED))
         await wait_until(supervisor, lambda: run.view.progress is not None)
         before, view = records_of(run), run.view
     shutil.copytree(lab.state_dir / "runs", lab.state_dir / "copy", ignore=lambda _, names: [n for n in names if n.endswith(".pipe")])
@@ -184,7 +186,7 @@ async def test_a_killed_runner_means_a_lost_run_and_its_living_trainer_keeps_the
 
 async def test_a_start_that_was_cut_short_is_begun_again_and_never_twice(lab: Lab) -> None:
     async with lab.daemon() as supervisor:
-        run = await supervisor.start_now(spec(READY, HOLD, FINISHED))
+        run = await supervisor.start_now(spec(READY, HOLD, DONE, FINISHED))
         await wait_state(supervisor, run, RunState.TRAINING)
         supervisor.submit(spec(READY, FINISHED))
     cut = run.stored.directory.path.parent
@@ -225,3 +227,74 @@ class Broken:
 
     async def launch(self, attempt: AttemptDirectory) -> None:
         raise UnavailableError("no runner today", code="start_failed")
+
+
+async def test_a_run_whose_folder_was_damaged_after_its_end_is_never_trained_again(lab: Lab) -> None:
+    async with lab.daemon() as supervisor:
+        runs = [await supervisor.start_now(spec(READY, step(1), FINISHED))]
+        await wait_until(supervisor, lambda: runs[0].is_settled)
+        for _ in range(2):
+            runs.append(await supervisor.start_now(spec(READY, step(1), FINISHED)))
+            await wait_until(supervisor, lambda: runs[-1].is_settled)
+    for run in runs:
+        run.directory.checkpoints.unlink()
+    shutil.rmtree(runs[0].directory.path / "attempts")
+    segment = runs[1].directory.daemon / "000000000001.jsonl"
+    segment.write_bytes(b"\0" * segment.stat().st_size)
+    shutil.rmtree(runs[2].directory.daemon)
+    async with lab.daemon() as supervisor:
+        assert [supervisor.run(run.run_id).view.state.value for run in runs] == ["completed", "lost", "lost"]
+        fresh = await supervisor.start_now(spec(READY, FINISHED))
+        await wait_state(supervisor, fresh, RunState.COMPLETED)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("run.json", '{"v": 1, "id": "x"}'),
+        ("run.json", '{"v":' + "[" * 100_000),
+        ("checkpoints.jsonl", '[["a","b","c"],{}]\n[[],{},null]\n'),
+        ("daemon/000000000001.jsonl", '{"v":1,"seq":1,"ts":1.0,"type":"run.starting","after":["x",{}],"attempt":"y"}\n'),
+        ("daemon/000000000001.jsonl", None),
+        ("checkpoints.jsonl", None),
+    ],
+)
+async def test_one_odd_run_keeps_no_daemon_from_starting(lab: Lab, name: str, content: str | None) -> None:
+    async with lab.daemon() as supervisor:
+        odd = await supervisor.start_now(spec(READY, FINISHED))
+        await wait_until(supervisor, lambda: odd.is_settled)
+        good = await supervisor.start_now(spec(READY, FINISHED))
+        await wait_until(supervisor, lambda: good.is_settled)
+    path = odd.directory.path / name
+    path.unlink(missing_ok=True)
+    if content is None:
+        os.mkfifo(path)
+    else:
+        path.write_text(content)
+    async with asyncio.timeout(20), lab.daemon() as supervisor:
+        assert state_of(supervisor.run(good.run_id)) == "completed"
+        await wait_state(supervisor, await supervisor.start_now(spec(READY, FINISHED)), RunState.COMPLETED)
+
+
+async def test_a_lost_runs_trainer_can_be_ended_by_a_forced_stop(lab: Lab) -> None:
+    async with lab.daemon() as supervisor:
+        run = await supervisor.start_now(spec(READY, ["ignore_term"], ["hang"]))
+        await wait_state(supervisor, run, RunState.TRAINING)
+        runner, _ = identities(attempt_of(run))
+        assert runner is not None
+        runner.send_signal(signal.SIGKILL)
+        await wait_state(supervisor, run, RunState.LOST)
+        await supervisor.stop(run)
+        await supervisor.stop(run, force=True)
+        await wait_until(supervisor, lambda: run.is_settled)
+        assert not run.occupies_a_place
+
+
+async def test_a_released_run_is_current_again_for_the_next_daemon(lab: Lab) -> None:
+    released = ["emit", {"type": "trainer.finished", "outcome": "released", "message": "let go"}]
+    async with lab.daemon() as supervisor:
+        run = await supervisor.start_now(spec(READY, released))
+        await wait_state(supervisor, run, RunState.RELEASED)
+        await run.wait_let_go()
+    async with lab.daemon() as supervisor:
+        assert supervisor.working().run_id == run.run_id

@@ -61,7 +61,8 @@ def _by_signal(number: signal.Signals, seen: Evidence, facts: "dict[str, Any]") 
         return Verdict("host_oom", "the kernel killed the trainer because memory ran out (SIGKILL, and the oom_kill counter rose)", facts)
     if number.name in seen.signals_sent:
         facts["by"] = "stop"
-        return Verdict("killed", f"it did not end in its grace period and was ended by {number.name}; no final model was saved", facts)
+        why = "it was told to end at once" if "SIGTERM" not in seen.signals_sent else "it did not end in its grace period"
+        return Verdict("killed", f"{why} and was ended by {number.name}; no final model was saved", facts)
     if number in _CRASHES:
         return Verdict("crash", f"the trainer crashed by {number.name}; the end of its console may say where", facts)
     return Verdict("killed", f"the trainer was ended by {number.name}, which onetrainerd did not send", facts)

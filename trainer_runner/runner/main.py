@@ -1,5 +1,6 @@
 """The runner process: fork away from whoever started us, take the lock, say that we are here, supervise."""
 
+import contextlib
 import os
 import sys
 import traceback
@@ -55,11 +56,12 @@ def _be_the_runner(attempt: AttemptDirectory, tell: int) -> None:
         runner.run()
         status = 0
     except BaseException as error:  # noqa: BLE001 - the outer edge of the process
-        traceback.print_exc()
         if tell >= 0:
             os.write(tell, f"{type(error).__name__}: {error}\n".encode())
+        with contextlib.suppress(OSError):  # the log may lie on a full disk
+            traceback.print_exc()
+            sys.stderr.flush()
     finally:
-        sys.stderr.flush()
         os._exit(status)
 
 

@@ -36,6 +36,7 @@ class Session:
         self._capabilities: frozenset[str] = frozenset()
         self._pause: Command | None = None
         self._held = False
+        self._resumes: list[Command] = []
         self._news = False
         self._stopping = False
         self._place = Place()
@@ -171,6 +172,10 @@ class Session:
                 service()
         self._pace.hold(time.monotonic() - began)
         self._channel.emit("resumed", {"mode": "hold", **place_fields(self._place)})
+        with self._condition:
+            resumes, self._resumes = self._resumes, []
+        for command in resumes:
+            self.done(command.id)
 
     def _wait_held(self) -> bool:
         """Wait for a command; whether the pause goes on after it."""
@@ -201,10 +206,7 @@ class Session:
                 self._end_pause()
                 self._deliver(lambda sink: sink.release(command))
             case "resume":
-                if self._end_pause():
-                    self.done(command.id)
-                else:
-                    self.failed(command.id, "wrong_state", "the training is not paused")
+                self._resume(command)
             case _:
                 self._deliver(lambda sink: sink.request(command))
                 with self._condition:
@@ -244,6 +246,17 @@ class Session:
             self.done(command.id)
         else:
             self.failed(command.id, "wrong_state", f"a pause is already asked for by command {already.id}")
+
+    def _resume(self, command: Command) -> None:
+        """End the pause. It is done when the training thread says so, after `resumed`; at once where it had not begun to wait."""
+        with self._condition:
+            is_held = self._held
+            if is_held:
+                self._resumes.append(command)
+        if not self._end_pause() and not is_held:
+            self.failed(command.id, "wrong_state", "the training is not paused")
+        elif not is_held:
+            self.done(command.id)
 
     def _end_pause(self) -> bool:
         """End a pause or take back one that has not begun; False when there is none."""
