@@ -163,7 +163,7 @@ async def _serve_damaged(place: Ground, whole: RunDirectory, total: int, rng: ra
             wrong.append(f"{chosen.name}: journal.damaged is {told}")
         elif runs[run_id]["state"] != chosen.state:
             wrong.append(f"{chosen.name}: the run is {runs[run_id]['state']}")
-    after = await daemon.queue(place.config())  # behind those that are queued for ever, since nothing can be written to their journals
+    after = await daemon.queue(place.config())  # those whose journals cannot be written to stand in nobody's way
     report.exactly("a run queued behind them", (await daemon.wait_ended(after))["state"], "completed")
     await daemon.kill()
     daemon = await place.daemon()
@@ -184,7 +184,7 @@ def _choose(run: RunDirectory, total: int, rng: random.Random) -> Damage:
     match rng.choice(("cut", "flip", "gap", "own")):
         case "own":
             # Nothing is known of the run any more: it must not be started, nor keep the daemon from serving the others.
-            return Damage("own", lambda run: _write(next(run.daemon.iterdir()), b"\0" * 300 + b"\n"), [], is_told=False, state="queued")
+            return Damage("own", lambda run: _write(next(run.daemon.iterdir()), b"\0" * 300 + b"\n"), [], is_told=False, state="lost")
         case "cut":
             # The end stands in the exit record too: a run whose last event was cut is still known to have completed.
             data = segments[-1].read_bytes()
