@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 
+from daemon.api.feed import read_cursor
 from daemon.api.idempotency import once
 from daemon.api.keys import INTAKE, SUPERVISOR
 from daemon.api.models.common import NoBody, NoQuery, Success
@@ -22,7 +23,7 @@ from daemon.api.models.runs import (
 )
 from daemon.api.registry import Call, Route
 from daemon.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError, UnavailableError, UnsupportedError
-from daemon.runs.spot import Cursor, Mark
+from daemon.runs.spot import Cursor, Mark, bad_cursor
 from daemon.runs.view import RunView
 from daemon.supervisor.intake import Order
 from daemon.supervisor.live import LiveRun
@@ -56,11 +57,17 @@ async def create_run(call: Call[RunRequest, NoQuery]) -> Run:
 
 async def get_events(call: Call[NoBody, EventsQuery]) -> Events:
     run = call[SUPERVISOR].run(call.path["run_id"])
-    mark = Cursor.decode(call.query.since).marks.get(run.run_id, Mark()) if call.query.since else Mark()
+    mark = _mark_of(run, read_cursor(call.query.since, call[SUPERVISOR])) if call.query.since else Mark()
     entries = await asyncio.to_thread(run.history.read_from, mark.spot, call.query.limit)
     end = entries[-1].spot if entries else mark.spot
     cursor = Cursor(run.run_id, {run.run_id: Mark(end)})
     return Events(events=[entry.record for entry in entries], count=len(entries), next=cursor.encode())
+
+
+def _mark_of(run: LiveRun, cursor: Cursor) -> Mark:
+    if run.run_id not in cursor.marks:
+        raise bad_cursor(f"it is from other runs, and says nothing of how far run {run.run_id} has been read")
+    return cursor.marks[run.run_id]
 
 
 async def stop_run(call: Call[StopRequest, NoQuery]) -> Success:

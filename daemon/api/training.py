@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from aiohttp import web
 
-from daemon.api.feed import Feed
+from daemon.api.feed import Feed, read_cursor
 from daemon.api.idempotency import once
 from daemon.api.keys import INTAKE, SOCKETS, SUPERVISOR
 from daemon.api.models.common import Health, NoBody, NoQuery, QueryModel, Success
@@ -17,7 +17,6 @@ from daemon.api.registry import Call, Route
 from daemon.api.runs import ordered, paused
 from daemon.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError, UnavailableError, UnsupportedError
 from daemon.runs import seed
-from daemon.runs.spot import Cursor
 from daemon.supervisor.intake import Order
 from daemon.supervisor.live import LiveRun
 
@@ -88,7 +87,7 @@ async def generate_default(call: Call[NoBody, NoQuery]) -> Success:
 
 
 async def stream(call: Call[NoBody, StreamQuery]) -> web.WebSocketResponse:
-    feed = Feed(call[SUPERVISOR], Cursor.decode(call.query.cursor) if call.query.cursor else None)
+    feed = Feed(call[SUPERVISOR], read_cursor(call.query.cursor, call[SUPERVISOR]) if call.query.cursor else None)
     return await call[SOCKETS].serve(call.request, feed, call[SUPERVISOR].bell)
 
 

@@ -1,5 +1,7 @@
 """The pure heart: states, the fold, cursors, and the seed's words."""
 
+import base64
+import zlib
 from typing import Any
 
 import pytest
@@ -49,6 +51,29 @@ def test_the_table_alone_decides(current: RunState, wanted: RunState) -> None:
 def test_a_late_phase_does_not_bring_a_stopping_run_back_to_life() -> None:
     stopping = told(*TRAINING, {"type": "stop.requested"}, {"type": "phase", "phase": "saving"})
     assert (stopping.state, stopping.phase) == (RunState.STOPPING, RunState.SAVING)
+
+
+def test_a_cursor_of_a_thousand_unread_runs_fits_into_a_url() -> None:
+    unread = {f"{number:06d}-{number * 40503 % 65536:04x}": Mark() for number in range(1000)}
+    cursor = Cursor().moved("001001-abcd", Mark(Spot(0, 0, 2)), unread)
+    assert Cursor.decode(cursor.encode()) == cursor
+    assert len(cursor.encode()) < 8000
+
+
+def test_what_would_inflate_to_gigabytes_is_no_cursor() -> None:
+    bomb = base64.urlsafe_b64encode(zlib.compress(b"[" * (64 << 20))).decode()
+    with pytest.raises(InvalidError, match="not a cursor"):
+        Cursor.decode(bomb)
+
+
+def test_a_run_that_has_told_nothing_needs_no_mark_unless_a_later_one_has() -> None:
+    queued, told_of = Mark(Spot(own_seq=1)), Mark(Spot(1, 4, 2))
+    assert seed.messages({"type": "run.queued", "ts": 1.0}, NEW, told({"type": "run.queued"})) == []
+    cursor = Cursor().moved("000001-aaaa", told_of).moved("000002-aaaa", queued)
+    assert cursor == Cursor("000001-aaaa", {"000001-aaaa": told_of})
+    cursor = cursor.moved("000003-aaaa", told_of, ["000002-aaaa"])
+    assert cursor == Cursor("000003-aaaa", {"000001-aaaa": told_of, "000002-aaaa": Mark(), "000003-aaaa": told_of})
+    assert cursor.moved("000002-aaaa", queued) == cursor
 
 
 @pytest.mark.parametrize(

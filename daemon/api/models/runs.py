@@ -132,7 +132,7 @@ class Runs(ResponseModel):
 
 
 class EventsQuery(QueryModel):
-    since: str | None = Field(default=None, max_length=4096, description="A cursor that an earlier answer gave as `next`.")
+    since: str | None = Field(default=None, max_length=8192, description="A cursor that an earlier answer gave as `next`.")
     limit: int = Field(default=500, ge=1, le=5000)
 
 
