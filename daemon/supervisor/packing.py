@@ -2,7 +2,7 @@
 
 import hashlib
 import importlib.util
-import os
+import io
 import zipfile
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def pack_runner(folder: Path) -> Path:
     digest = hashlib.sha256(b"".join(name.encode() + b"\0" + data + b"\0" for name, data in sources.items())).hexdigest()[:12]
     target = folder / f"runner-{__version__}-{digest}.pyz"
     folder.mkdir(parents=True, exist_ok=True)
-    archive = _archive(folder, sources)
+    archive = _archive(sources)
     if not target.is_file() or target.read_bytes() != archive:  # a cut copy would be trusted by its name
         replace_file(target, archive)
     return target
@@ -44,14 +44,14 @@ def _sources(package: str) -> list[tuple[str, Path]]:
     return sorted((f"{package}/{path.relative_to(root)}", path) for path in root.rglob("*.py"))
 
 
-def _archive(folder: Path, sources: dict[str, bytes]) -> bytes:
-    """Stored, not deflated: the runner then needs no zlib. With fixed times, so that the same sources give the same bytes."""
-    draft = folder / f".packing.{os.getpid()}"
-    try:
-        with zipfile.ZipFile(draft, "w", zipfile.ZIP_STORED) as archive:
-            main = b"import sys\nfrom trainer_runner.__main__ import main\nsys.exit(main())\n"
-            for name, data in {"__main__.py": main, **sources}.items():
-                archive.writestr(zipfile.ZipInfo(name, _EPOCH), data)
-        return draft.read_bytes()
-    finally:
-        draft.unlink(missing_ok=True)
+def _archive(sources: dict[str, bytes]) -> bytes:
+    """Stored, not deflated: the runner then needs no zlib. With fixed times, so that the same sources give the same bytes.
+
+    In memory: a daemon whose disk is full, and whose archive is there, must start.
+    """
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        main = b"import sys\nfrom trainer_runner.__main__ import main\nsys.exit(main())\n"
+        for name, data in {"__main__.py": main, **sources}.items():
+            archive.writestr(zipfile.ZipInfo(name, _EPOCH), data)
+    return buffer.getvalue()
