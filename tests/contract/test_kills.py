@@ -52,9 +52,14 @@ def newest_whole(subject: Subject) -> Path | None:
 
 async def wait_ended(daemon: Daemon, run_id: str) -> Json:
     async with daemon.listen() as listener:
-        while (run := await daemon.get(f"/runs/{run_id}"))["state"] not in ENDED or run["state"] == "lost" and "still lives" in run["error"]:
+        while not is_over(run := await daemon.get(f"/runs/{run_id}")):
             listener.heard.append(await listener.socket.receive_json())
     return run
+
+
+def is_over(run: Json) -> bool:
+    """A lost run is over when its trainer is, too."""
+    return run["state"] in ENDED and not (run["state"] == "lost" and "still lives" in run["error"])
 
 
 @pytest.mark.parametrize("subject_name", [STANDIN, REAL])

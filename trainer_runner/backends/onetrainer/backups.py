@@ -54,6 +54,7 @@ def choose(config: Any, session: Session) -> "Path | None":
 
 def force(trainer: Any, backup: Path) -> None:
     """Make *trainer* look for its last backup and find *backup*. Nothing on disk is moved."""
+
     def last() -> str:
         return str(backup)
 

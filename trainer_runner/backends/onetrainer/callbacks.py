@@ -76,6 +76,7 @@ class Callbacks:
 
     def _safe(self, callback: "Callable[..., None]") -> "Callable[..., None]":
         """OneTrainer swallows what a callback raises; here at least the console has it."""
+
         def call(*args: Any) -> None:
             try:
                 callback(*args)

@@ -107,7 +107,6 @@ class Orders:
             self._session.failed(command.id, "run_ended", why)
 
 
-
 def new_commands(checkout: Checkout, orders: Orders) -> Any:
     """A TrainCommands of OneTrainer that tells *orders* which flags were taken."""
     base: Any = checkout.commands

@@ -57,7 +57,7 @@ def _migrated(target: Any, data: "Mapping[str, Any]", name: str) -> "dict[str, A
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ConfigError(
                 f"{name or 'the config'}: OneTrainer cannot bring __version {version} up to {known}: {type(error).__name__}: {error}; "
-                f"if it is written for the present version, give it \"__version\": {known}"
+                f'if it is written for the present version, give it "__version": {known}'
             ) from error
     current["__version"] = known
     return current

@@ -33,8 +33,12 @@ def _is_missing(value: str, *, offline: bool) -> bool:
     path = Path(value)
     if path.exists():
         return False
-    return path.is_absolute() or value.startswith((".", "~")) or value.endswith(_MODEL_FILES) or len(path.parts) > 2 or (
-        offline and len(path.parts) == 1
+    return (
+        path.is_absolute()
+        or value.startswith((".", "~"))
+        or value.endswith(_MODEL_FILES)
+        or len(path.parts) > 2
+        or (offline and len(path.parts) == 1)
     )
 
 
