@@ -2,8 +2,8 @@
 
 Instead of `script` there may be `scripts`, one for each attempt; the last one goes for all further attempts.
 
-Actions: ["emit", {event}], ["print", text], ["await_command"], ["answer", "done"|"failed"], ["exit", code], ["signal", number],
-["ignore_term"], ["stray"], ["hang"], ["flood", count], ["raw", text], ["close_events"].
+Actions: ["emit", {event}], ["print", text], ["await_command"], ["answer", "done"|"failed", {more fields}?], ["exit", code],
+["signal", number], ["ignore_term"], ["stray"], ["hang"], ["flood", count], ["raw", text], ["close_events"].
 """
 
 import argparse
@@ -41,7 +41,8 @@ def main() -> None:  # noqa: C901 - a table of actions
             case "await_command":
                 command = json.loads(commands.readline())
             case "answer":
-                emit({"type": f"command.{arguments[0]}", "id": command["id"], "command": command["command"], "result": command["args"]})
+                about = {"id": command["id"], "command": command["command"]}
+                emit({"type": f"command.{arguments[0]}", **about, "result": command["args"], **dict(*arguments[1:])})
             case "exit":
                 os._exit(arguments[0])
             case "signal":

@@ -60,7 +60,7 @@ async def _ends_while_full(place: Ground, filler: Path, report: Report) -> None:
     async with daemon.client.post("/training/stop", json={}) as answer:
         # The runner hears it and obeys; what it cannot do is to write down that it has accepted.
         code = "" if answer.status == 200 else (await answer.json())["details"]["code"]
-        report.exactly("a stop while full answers", code or answer.status, "runner_silent")
+        report.exactly("a stop while full answers", code or answer.status, "disk_full")
     await place.wait_runners_gone()
     record = read_exit(place.run(run_id).attempt(1).exit)
     report.exactly("exit record on the full disk", record and (record.cause, record.code), ("stopped", 0))
