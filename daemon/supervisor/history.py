@@ -22,6 +22,8 @@ from ipc.run_directory import RunDirectory
 
 _RECENT = 1024
 _CHECKPOINT_EVERY = 2048
+_UNSYNCED = frozenset({"sample.found"})
+"""Thousands may come at once, and their files are on disk: after a power cut they are found again. The next other record syncs them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,8 @@ class History:
             except JournalError as error:
                 raise OSError(errno.EBADMSG, str(error)) from error
         self._writer.append({"type": kind, "after": [self.spot.attempt, self.spot.seq], **fields})
-        self._writer.sync()
+        if kind not in _UNSYNCED:
+            self._writer.sync()
 
     def has_in_memory(self, spot: Spot) -> bool:
         """Whether `read_from` answers for *spot* without reading the disk."""

@@ -105,3 +105,19 @@ async def test_after_a_kill_the_truth_is_told_and_training_continues(subject: Su
     assert after["state"] == "completed", after
     assert after["continued_from"] == (str(whole) if whole else None)
     assert after["progress"]["global_step"] == 24
+
+
+@pytest.mark.parametrize("subject_name", [STANDIN, REAL])
+async def test_a_killed_trainer_is_restarted_from_its_backup_where_its_policy_says_so(subject: Subject, daemon: Daemon) -> None:
+    config = subject.config(epochs=12, backup_after=5, backup_after_unit="STEP")
+    policy = {"on": ["killed"], "max_restarts": 2, "backoff_s": 0.1}
+    async with daemon.listen() as listener:
+        run_id = (await daemon.call("POST", "/runs", {"config": config, "restart": policy}, status=201))["id"]
+        await listener.wait("log", lambda data: data["message"].startswith("backup"))
+        await listener.wait("progress", lambda data: data["global_step"] >= 6)
+        daemon.process_of(run_id, "trainer").send_signal(signal.SIGKILL)
+        await listener.wait("training_state", lambda data: data["state"] == "waiting_restart")
+    run = await wait_ended(daemon, run_id)
+    assert (run["state"], run["attempt"], run["progress"]["global_step"]) == ("completed", 2, 48), run
+    assert run["continued_from"] is not None
+    assert Path(run["continued_from"]).parent == subject.workspace / "backup"
