@@ -8,6 +8,7 @@ import logging
 import os
 import resource
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -32,6 +33,7 @@ from daemon.runs.disk import DiskMarks
 from daemon.runs.policies import RestartPolicy, StallPolicy
 from daemon.runs.retention import Retention
 from daemon.settings import Settings
+from daemon.stdout import tell
 from daemon.supervisor.checkout import find_onetrainer
 from daemon.supervisor.intake import Defaults, Intake
 from daemon.supervisor.launcher import DirectLauncher
@@ -56,7 +58,7 @@ ROUTES = [*training.ROUTES, *runs.ROUTES, *run_files.ROUTES, *config.ROUTES, *sa
 
 
 def serve(settings: Settings) -> int:
-    """Serve until SIGTERM or SIGINT; 0 then. Trainings are left at their work.
+    """Serve until SIGTERM, SIGINT or SIGHUP; 0 then. Trainings are left at their work.
 
     Raises:
         DaemonError: it cannot start; the message is one clear line.
@@ -98,10 +100,17 @@ def _state_directory(folder: Path) -> Any:
 async def _serve(settings: Settings) -> None:
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup(1) wants a hang-up to be ignored, sh(1) an interrupt of a job with &
+            loop.add_signal_handler(number, stopped.set)
     token = ensure_token(settings.state_dir / "token") if settings.auth == "token" else None
-    app = build_app(settings, token)
+    try:
+        app = build_app(settings, token)
+    except OSError as error:
+        raise UnavailableError(
+            f"the state directory {settings.state_dir} cannot be used: {error.filename}: {error.strerror}; "
+            "move that away, or choose another with --state-dir"
+        ) from error
     runner = ApiRunner(app, access_log=None, shutdown_timeout=_GOODBYE_S, handle_signals=False)
     await runner.setup()
     try:
@@ -110,12 +119,18 @@ async def _serve(settings: Settings) -> None:
             replace_json(settings.state_dir / "endpoint.json", {"url": url, "pid": os.getpid(), "version": __version__})
         except OSError as error:  # a full disk must not keep the trainings without a daemon
             _LOG.error("the command line cannot find this daemon by itself: %s/endpoint.json: %s", settings.state_dir, error)
-        sys.stdout.write(f"onetrainerd {__version__} listens on {url} with the {settings.chosen_backend} trainer\n")
-        sys.stdout.flush()
+        _announce(f"onetrainerd {__version__} listens on {url} with the {settings.chosen_backend} trainer")
         await stopped.wait()
         _LOG.info("stopping; trainings go on and the next daemon adopts them")
     finally:
         await runner.cleanup()
+
+
+def _announce(line: str) -> None:
+    try:
+        tell(line)
+    except UnavailableError as error:
+        _LOG.warning("%s; %s", line, error.message)
 
 
 async def _listen(runner: web.AppRunner, settings: Settings) -> str:
@@ -123,8 +138,10 @@ async def _listen(runner: web.AppRunner, settings: Settings) -> str:
     try:
         await site.start()
     except OSError as error:
+        # asyncio puts the address into the text of what bind(2) said once more; a name that is not found has a text of its own.
+        reason = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
         raise UnavailableError(
-            f"cannot listen on {settings.host} port {settings.port}: {os.strerror(error.errno or 0)}; choose another with --host or --port"
+            f"cannot listen on {settings.host} port {settings.port}: {reason}; choose another with --host or --port"
         ) from error
     host, port = runner.addresses[0][:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

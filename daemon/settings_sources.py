@@ -1,8 +1,11 @@
 """Read settings from flags, environment and a TOML file, and remember which source each value came from. Knows no single key."""
 
 import difflib
+import errno
 import inspect
 import json
+import os
+import stat
 import tomllib
 import typing
 from collections.abc import Iterable, Mapping
@@ -105,7 +108,10 @@ def _split(text: str) -> object:
 
 def _read_file(path: Path, keys: KeyKinds, problems: list[str]) -> dict[str, Given]:
     try:
-        with path.open("rb") as file:
+        # O_NONBLOCK: open(2) of a FIFO without a writer would wait for ever.
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise OSError(errno.EINVAL, "it is not a regular file")
             data = file.read(FILE_LIMIT_BYTES + 1)
         if len(data) > FILE_LIMIT_BYTES:
             raise ValueError(f"it is larger than {FILE_LIMIT_BYTES} bytes")

@@ -15,11 +15,14 @@ _ANSWER_S = 10.0
 
 
 def endpoint(state_dir: Path) -> str:
-    """Where the daemon of *state_dir* listens, as it noted when it began. Raises NotFoundError when none ever has."""
+    """Where the daemon of *state_dir* listens, as it noted when it began. Raises NotFoundError when none ever has,
+    UnavailableError when that cannot be read."""
     try:
         return str(read_object(state_dir / "endpoint.json")["url"])
-    except (OSError, IpcError, KeyError) as error:
+    except FileNotFoundError as error:
         raise NotFoundError(f"no daemon has served {state_dir} yet; start one with `onetrainerd serve`") from error
+    except (OSError, IpcError, KeyError) as error:
+        raise UnavailableError(f"{state_dir}/endpoint.json does not say where the daemon is: {error}; restart the daemon") from error
 
 
 def ask(state_dir: Path, path: str) -> Any:

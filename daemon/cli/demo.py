@@ -9,10 +9,12 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
+from yarl import URL
 
 from daemon.errors import NotFoundError, UnavailableError
 from daemon.token import read_token
@@ -22,9 +24,12 @@ _NEEDS = "the built-in trainer needs PyTorch: pip install 'onetrainerd[builtin]'
 
 
 def run(folder: Path, preset: str) -> int:
-    """Run the demo in *folder*; 0 when the training completed."""
-    folder = folder.absolute()
-    folder.mkdir(parents=True, exist_ok=True)
+    """Run the demo in *folder*, an absolute path; 0 when the training completed."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "daemon.log").touch()
+    except OSError as error:
+        raise UnavailableError(f"--dir: {error.filename} cannot be written: {error.strerror}; choose another folder") from error
     console = Console()
     _write_digits(folder, console)
     try:
@@ -40,7 +45,8 @@ def _write_digits(folder: Path, console: Console) -> None:
     result = subprocess.run([sys.executable, "-c", code, str(images)], capture_output=True, text=True, check=False)
     if result.returncode != 0:
         missing = "No module named" in result.stderr
-        raise NotFoundError(_NEEDS if missing else f"the digits could not be written to {images}: {result.stderr.strip()[-500:]}")
+        why = result.stderr.strip().rpartition("\n")[2]
+        raise NotFoundError(_NEEDS if missing else f"the digits could not be written to {images}: {why}")
     console.print(f"{result.stdout.strip()} handwritten digits with captions: {images}")
 
 
@@ -49,7 +55,7 @@ async def _demo(folder: Path, preset: str, console: Console) -> int:
         headers = {"Authorization": f"Bearer {token}"}
         async with aiohttp.ClientSession(url, headers=headers, raise_for_status=_raise_clearly) as client:
             console.print(f"daemon at {url}")
-            async with client.get(f"/config/presets/{preset}") as answer:
+            async with client.get(URL(f"/config/presets/{quote(preset, safe='')}", encoded=True)) as answer:
                 config = (await answer.json())["config"]
             async with client.ws_connect("/ws") as socket:
                 async with client.post("/runs", json={"config": config, "name": f"demo: {preset}"}) as answer:

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from daemon.errors import DaemonError
+from daemon.errors import DaemonError, NotFoundError
+from daemon.stdout import hold_descriptors, tell
 from ipc import __version__
 
 app = typer.Typer(
@@ -50,7 +51,7 @@ def token(config: ConfigFile = None, state_dir: StateDir = None) -> None:
     """Print the token that clients send as `Authorization: Bearer …`."""
     from daemon.token import read_token  # noqa: PLC0415
 
-    print(read_token(_settings({"config": config, "state_dir": state_dir}).state_dir / "token"))
+    tell(read_token(_settings({"config": config, "state_dir": state_dir}).state_dir / "token"))
 
 
 @app.command()
@@ -73,23 +74,31 @@ def demo(
     """Train the built-in trainer on handwritten digits, under a daemon of its own, and watch it."""
     from daemon.cli.demo import run  # noqa: PLC0415
 
-    raise typer.Exit(run(folder, preset))
+    raise typer.Exit(run(_working_directory() / folder.expanduser(), preset))
 
 
 @app.command()
 def version() -> None:
     """Print the version."""
-    print(__version__)
+    tell(__version__)
 
 
 def _settings(flags: dict[str, Any]) -> Any:
     from daemon.settings import load_settings  # noqa: PLC0415
 
-    return load_settings(flags, os.environ, Path.cwd())
+    return load_settings(flags, os.environ, _working_directory())
+
+
+def _working_directory() -> Path:
+    try:
+        return Path.cwd()
+    except OSError as error:
+        raise NotFoundError(f"the working directory cannot be found: {error.strerror}; change into one that is there") from error
 
 
 def main() -> None:
     """The console script. A refusal is one clear line (or one per wrong setting) on stderr, and exit code 1."""
+    hold_descriptors()
     try:
         app()
     except DaemonError as error:

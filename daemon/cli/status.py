@@ -6,6 +6,7 @@ from typing import Any
 from daemon.cli.client import ask, endpoint
 from daemon.errors import NotFoundError, UnavailableError
 from daemon.settings import Settings
+from daemon.stdout import tell
 
 _NO_DAEMON = 3
 
@@ -17,15 +18,15 @@ def show(settings: Settings, *, as_json: bool) -> int:
         progress = ask(settings.state_dir, "/training/progress")
         runs = ask(settings.state_dir, "/runs")["runs"]
     except (NotFoundError, UnavailableError) as error:
-        print(json.dumps({"daemon": None, "error": error.message}) if as_json else f"no daemon: {error.message}")
+        tell(json.dumps({"daemon": None, "error": error.message}) if as_json else f"no daemon: {error.message}")
         return _NO_DAEMON
     url = endpoint(settings.state_dir)
     if as_json:
-        print(json.dumps({"daemon": url, "training": training, "progress": progress, "runs": runs}, indent=2))
+        tell(json.dumps({"daemon": url, "training": training, "progress": progress, "runs": runs}, indent=2))
         return 0
-    print(f"{url}: {training['status']}" + (f" ({training['error']})" if training["error"] else ""))
+    tell(f"{url}: {training['status']}" + (f" ({training['error']})" if training["error"] else ""))
     for run in runs[:10]:
-        print(f"  {run['id']}  {run['state']:<16} {_where(run)}")
+        tell(f"  {run['id']}  {run['state']:<16} {_where(run)}")
     return 0
 
 
