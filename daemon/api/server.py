@@ -79,6 +79,11 @@ class _Connection(web.RequestHandler):
         self._stop_timer()
         super().connection_lost(exc)
 
+    def log_exception(self, *args: Any, **options: Any) -> None:
+        """A body that cannot be unpacked is the client's fault, and was a 400: reading on to its end, aiohttp meets it once more."""
+        if not isinstance(options.get("exc_info"), web.RequestPayloadError):
+            super().log_exception(*args, **options)
+
     def _stop_timer(self) -> None:
         if self._head_timer is not None:
             self._head_timer.cancel()

@@ -9,6 +9,7 @@ from socket import SO_LINGER, SOL_SOCKET
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from daemon.api.feed import Feed
+from daemon.errors import InvalidError
 from daemon.supervisor.hub import Bell
 
 _LOG = logging.getLogger(__name__)
@@ -29,7 +30,13 @@ class Sockets:
         return len(self._open)
 
     async def serve(self, request: web.Request, feed: Feed, bell: Bell) -> web.WebSocketResponse:
-        """Hold the WebSocket of *request* until either side closes it."""
+        """Hold the WebSocket of *request* until either side closes it. Raises InvalidError when it asks for none."""
+        if request.headers.get("Upgrade", "").lower() != "websocket":
+            raise InvalidError(
+                "this is a WebSocket: connect with a WebSocket client (ws://…), which sends Upgrade: websocket; a proxy between must "
+                "pass that header on",
+                code="no_upgrade",
+            )
         socket = web.WebSocketResponse(heartbeat=_HEARTBEAT_S, max_msg_size=_MAX_MESSAGE_BYTES, protocols=(SUBPROTOCOL,))
         await socket.prepare(request)
         self._open.add(socket)

@@ -216,6 +216,18 @@ async def test_a_body_that_is_not_what_its_encoding_says_is_a_400(server: Server
     assert answer["details"]["code"] in {"bad_body", "bad_http"}
 
 
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+async def test_a_body_that_cannot_be_unpacked_is_a_400_and_no_traceback(
+    server: Server, encoding: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    garbled = gzip.compress(b'{"name": "n"}')[:12] + b"x" * 20
+    request = HEAD + f"{len(garbled)}\r\nContent-Encoding: {encoding}\r\n\r\n"
+    answer = await server.raw(request.encode() + garbled)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b'"bad_body"' in answer
+    assert "Traceback" not in caplog.text
+
+
 async def test_a_client_that_stalls_gets_a_400_and_the_connection_is_closed(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     read = body.read_object
     monkeypatch.setattr(body, "read_object", lambda request, limit: read(request, limit, 0.1))

@@ -27,6 +27,14 @@ async def stream(call: Call[NoBody, NoQuery]) -> web.WebSocketResponse:
     return await Sockets().serve(call.request, Broken(), Bell())
 
 
+async def test_a_plain_get_is_told_that_this_is_a_websocket(serve: Serve) -> None:
+    server = await serve([Route("GET", "/ws", stream, "Listen", "stream")], token=None)
+    async with server.call("GET", "/ws") as response:
+        answer = await response.json()
+    assert (response.status, answer["details"]["code"]) == (400, "no_upgrade")
+    assert "WebSocket client" in answer["message"]
+
+
 async def test_a_client_whose_writer_fails_is_closed_with_1011_and_the_log_says_why_once(
     serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
