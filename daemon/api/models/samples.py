@@ -2,9 +2,18 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from daemon.api.models.common import QueryModel, RequestModel, ResponseModel
+
+
+def _without_nul(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("must not hold a NUL character: no file name and no tokenizer takes it")
+    return text
+
+
+Prompt = Annotated[str, Field(max_length=10_000), AfterValidator(_without_nul)]
 
 
 class SampleInfo(ResponseModel):
@@ -32,11 +41,11 @@ class SampleQuery(QueryModel):
 
 
 class SampleGenerateRequest(RequestModel):
-    prompt: str = Field(max_length=10_000)
-    negative_prompt: str = Field("", max_length=10_000)
+    prompt: Prompt
+    negative_prompt: Prompt = ""
     height: int = Field(512, ge=1, le=8192)
     width: int = Field(512, ge=1, le=8192)
     seed: int = Field(42, ge=-(2**63), le=2**63 - 1)
     random_seed: bool = False
     diffusion_steps: int = Field(20, ge=1, le=1000)
-    cfg_scale: float = Field(7.0, ge=-100, le=100, allow_inf_nan=False)
+    cfg_scale: float = Field(7.0, ge=0, le=100, allow_inf_nan=False)
