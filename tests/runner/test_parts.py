@@ -102,11 +102,13 @@ def test_on_a_full_disk_events_wait_in_memory_put_together_and_none_is_lost(tmp_
     for step in range(2, 600):
         keeper.append({"type": "step", "global_step": step})
     keeper.append({"type": "backup", "path": "/b"})
+    held = []
     keeper.retry()
-    assert keeper.is_held
+    held.append(keeper.is_held)
     monkeypatch.undo()
     keeper.retry()
-    assert not keeper.is_held
+    held.append(keeper.is_held)
+    assert held == [True, False]
     keeper.close()
     reader = JournalReader(tmp_path)
     records = reader.read(1 << 20)
