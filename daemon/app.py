@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import functools
 import json
 import logging
@@ -112,9 +113,13 @@ async def _serve(settings: Settings) -> None:
             "move that away, or choose another with --state-dir"
         ) from error
     runner = ApiRunner(app, access_log=None, shutdown_timeout=_GOODBYE_S, handle_signals=False)
+    sockets = _bind(settings.host, settings.port)  # before any run is touched: a daemon that cannot be reached adopts nothing
     await runner.setup()
     try:
-        url = await _listen(runner, settings)
+        for bound in sockets:
+            await web.SockSite(runner, bound).start()
+        host, port = sockets[0].getsockname()[:2]
+        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         try:
             replace_json(settings.state_dir / "endpoint.json", {"url": url, "pid": os.getpid(), "version": __version__})
         except OSError as error:  # a full disk must not keep the trainings without a daemon
@@ -133,18 +138,39 @@ def _announce(line: str) -> None:
         _LOG.warning("%s; %s", line, error.message)
 
 
-async def _listen(runner: web.AppRunner, settings: Settings) -> str:
-    site = web.TCPSite(runner, settings.host, settings.port)
+def _bind(host: str, port: int) -> list[socket.socket]:
+    """Listening sockets for every address of *host*; with port 0 for its first one alone, so that there is one port.
+
+    Raises:
+        UnavailableError: an address cannot be had, and why.
+    """
+    bound: list[socket.socket] = []
     try:
-        await site.start()
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, _, _, _, address in found if port else found[:1]:
+            one = socket.socket(family, socket.SOCK_STREAM)
+            bound.append(one)
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            try:
+                one.bind(address)
+            except OSError as error:
+                if error.errno != errno.EADDRNOTAVAIL or len(found) == 1:
+                    raise
+                bound.remove(one)  # localhost is ::1 too, also on machines without IPv6
+                one.close()
+                continue
+            one.listen(128)
     except OSError as error:
-        # asyncio puts the address into the text of what bind(2) said once more; a name that is not found has a text of its own.
-        reason = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
+        for one in bound:
+            one.close()
         raise UnavailableError(
-            f"cannot listen on {settings.host} port {settings.port}: {reason}; choose another with --host or --port"
+            f"cannot listen on {host} port {port}: {error.strerror or error}; choose another with --host or --port"
         ) from error
-    host, port = runner.addresses[0][:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    if not bound:
+        raise UnavailableError(f"no address of {host} is one of this machine's; choose another with --host")
+    return bound
 
 
 def build_app(settings: Settings, token: str | None) -> web.Application:

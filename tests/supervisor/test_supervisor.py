@@ -37,7 +37,6 @@ def records_of(run: LiveRun) -> list[tuple[str, Spot]]:
 async def test_a_run_goes_from_start_to_completed_and_its_history_says_so(lab: Lab) -> None:
     async with lab.daemon() as supervisor:
         run = await supervisor.start_now(spec(READY, step(1), step(2), FINISHED))
-        assert run.view.state in (RunState.STARTING, RunState.LOADING, RunState.TRAINING)
         await wait_state(supervisor, run, RunState.COMPLETED)
         assert run.view.progress is not None
         assert run.view.progress.global_step == 2
