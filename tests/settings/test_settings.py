@@ -68,11 +68,11 @@ def test_without_a_file_the_defaults_hold(tmp_path: Path) -> None:
         ({"XDG_STATE_HOME": "/x", "HOME": "/home/ada"}, "/x/onetrainerd"),
         ({"XDG_STATE_HOME": "relative", "HOME": "/home/ada"}, "/home/ada/.local/state/onetrainerd"),
         ({"ONETRAINERD_STATE_DIR": "~/s", "STATE_DIRECTORY": "/no", "HOME": "/home/ada"}, "/home/ada/s"),
-        ({"ONETRAINERD_STATE_DIR": "s", "HOME": "/home/ada"}, "/work/s"),
+        ({"ONETRAINERD_STATE_DIR": "s", "HOME": "/home/ada"}, "/srv/s"),
     ],
 )
 def test_the_state_folder_follows_systemd_then_xdg(environ: dict[str, str], state_dir: str) -> None:
-    assert load_settings({}, environ, Path("/work")).state_dir == Path(state_dir)
+    assert load_settings({}, environ, Path("/srv")).state_dir == Path(state_dir)
 
 
 def test_a_service_user_whose_home_is_the_whole_disk_opens_nothing_by_default() -> None:
