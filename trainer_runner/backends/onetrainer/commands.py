@@ -140,10 +140,18 @@ class Sink:
         self.config = config
         self._commands = commands
         self._orders = orders
+        self.waits_for_ranks = False
+        """Several GPUs: a stop is given to OneTrainer by `apply_stop` alone, when its ranks agree on it."""
 
     def stop(self) -> None:
         self._orders.is_stopping = True
-        self._commands.stop()
+        if not self.waits_for_ranks:
+            self._commands.stop()
+
+    def apply_stop(self) -> None:
+        """Give OneTrainer the stop that was asked for, if one was."""
+        if self._orders.is_stopping:
+            self._commands.stop()
 
     def request(self, command: Command) -> None:
         match command.name:

@@ -21,8 +21,30 @@ def is_asked_for(config: Any) -> bool:
     return bool(getattr(config, "multi_gpu", False))
 
 
-def nothing() -> "contextlib.AbstractContextManager[None]":
-    return contextlib.nullcontext()
+@contextlib.contextmanager
+def stops_in_step(apply: "Callable[[], None]") -> "Iterator[bool]":
+    """While this lasts, *apply* is called on the training thread whenever the ranks are about to agree on the commands. Gives False
+    where this version of OneTrainer agrees on nothing, so that a stop goes straight through.
+
+    OneTrainer sends rank 0's commands to the others and then merges its own from the live object (`multi_gpu_util.sync_commands`): a stop
+    that came while it waited for them was known to rank 0 alone, which left, and the others failed at their next barrier.
+    """
+    try:
+        module = importlib.import_module("modules.util.multi_gpu_util")
+        original: Any = module.sync_commands
+    except (ModuleNotFoundError, AttributeError):
+        yield False
+        return
+
+    def agree(*args: Any, **kwargs: Any) -> Any:
+        apply()
+        return original(*args, **kwargs)
+
+    module.sync_commands = agree  # type: ignore[attr-defined]  # OneTrainer's module, in this process
+    try:
+        yield True
+    finally:
+        module.sync_commands = original  # type: ignore[attr-defined]
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 All that is wrapped is wrapped on objects. Under MultiTrainer the trainer that trains is made inside it; `multi` brings it here.
 """
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,10 @@ class Training:
             backups.force_by_name(config, self._backup)
         self._printed.listen()
         try:
-            with multi.prepared(self._watch) if is_multi else multi.nothing():
+            with contextlib.ExitStack() as stack:
+                if is_multi:
+                    stack.enter_context(multi.prepared(self._watch))
+                    self._sink.waits_for_ranks = stack.enter_context(multi.stops_in_step(self._sink.apply_stop))
                 trainer = self._checkout.create_trainer(config, self._callbacks.build(self._checkout), self._commands)
                 if not is_multi:
                     self._watch(trainer)
