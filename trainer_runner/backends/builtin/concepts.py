@@ -88,7 +88,8 @@ def _image_files(concept: ConceptConfig, index: int) -> "list[Path]":
         kind = NotADirectoryError if folder.exists() else FileNotFoundError
         raise kind(f"concepts[{index}].path: there is no folder {str(folder.absolute())!r}")
     found = folder.rglob("*") if concept.include_subdirectories else folder.iterdir()
-    return sorted(path for path in found if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("."))
+    named = (path for path in found if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("."))
+    return sorted(path for path in named if path.is_file())  # a FIFO, or a link to a device, would be read for ever
 
 
 def _chunks(paths: "list[Path]") -> "Iterator[list[Path]]":
@@ -109,10 +110,10 @@ def _read_image(path: Path, side: int) -> "Tensor | Exception":
 
 def _read_caption(image: Path) -> str:
     """The first line of the caption file that is not empty; an image without a caption has the empty one."""
-    try:
-        text = image.with_suffix(".txt").read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
+    caption = image.with_suffix(".txt")
+    if not caption.is_file():
         return ""
+    text = caption.read_text(encoding="utf-8", errors="replace")
     return next((line.strip() for line in text.splitlines() if line.strip()), "")
 
 
