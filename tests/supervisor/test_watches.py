@@ -60,7 +60,7 @@ async def test_a_stall_is_told_once_with_its_evidence_and_ends_with_the_next_ste
         await watch.pass_time(200)
         [stalled] = records(run, "run.stalled")
         assert (stalled["after_s"], stalled["action"], stalled["evidence"]["global_step"]) == (60, "tell", 1)
-        assert stalled["evidence"]["process_state"] == "S"
+        assert stalled["evidence"]["process_state"] in ("S", "R")  # it may just be falling asleep
         assert stalled["evidence"]["cpu_s"] >= 0
         assert run.view.stalled_since == stalled["since"]
         await run.send("backup", settle_s=10)
