@@ -32,7 +32,7 @@ def ask(state_dir: Path, path: str) -> Any:
     if (state_dir / "token").exists():
         request.add_header("Authorization", f"Bearer {read_token(state_dir / 'token')}")
     try:
-        with urllib.request.urlopen(request, timeout=_ANSWER_S) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=_ANSWER_S) as answer:  # noqa: S310 - as above
             return json.load(answer)
     except urllib.error.HTTPError as error:
         with error:

@@ -49,7 +49,7 @@ def serve(
 @app.command()
 def token(config: ConfigFile = None, state_dir: StateDir = None) -> None:
     """Print the token that clients send as `Authorization: Bearer …`."""
-    from daemon.token import read_token  # noqa: PLC0415
+    from daemon.token import read_token  # noqa: PLC0415 - each command pays for its own imports alone
 
     tell(read_token(_settings({"config": config, "state_dir": state_dir}).state_dir / "token"))
 
@@ -61,7 +61,7 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Say what the daemon of this state directory is doing. Exit code 3 when none answers."""
-    from daemon.cli.status import show  # noqa: PLC0415
+    from daemon.cli.status import show  # noqa: PLC0415 - each command pays for its own imports alone
 
     raise typer.Exit(show(_settings({"config": config, "state_dir": state_dir}), as_json=as_json))
 
@@ -72,7 +72,7 @@ def demo(
     preset: Annotated[str, typer.Option(metavar="NAME", help="Which preset of the built-in trainer to run.")] = "digits",
 ) -> None:
     """Train the built-in trainer on handwritten digits, under a daemon of its own, and watch it."""
-    from daemon.cli.demo import run  # noqa: PLC0415
+    from daemon.cli.demo import run  # noqa: PLC0415 - each command pays for its own imports alone
 
     raise typer.Exit(run(_working_directory() / folder.expanduser(), preset))
 
@@ -84,7 +84,7 @@ def version() -> None:
 
 
 def _settings(flags: dict[str, Any]) -> Any:
-    from daemon.settings import load_settings  # noqa: PLC0415
+    from daemon.settings import load_settings  # noqa: PLC0415 - each command pays for its own imports alone
 
     return load_settings(flags, os.environ, _working_directory())
 

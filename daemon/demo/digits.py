@@ -23,8 +23,8 @@ def write_digits(folder: Path) -> int:
         OSError: the folder cannot be written.
     """
     import numpy as np  # noqa: PLC0415 - heavy, and only for the demo
-    from PIL import Image  # noqa: PLC0415
-    from sklearn.datasets import load_digits  # noqa: PLC0415
+    from PIL import Image  # noqa: PLC0415 - likewise
+    from sklearn.datasets import load_digits  # noqa: PLC0415 - likewise
 
     digits = load_digits()
     folder.mkdir(parents=True, exist_ok=True)

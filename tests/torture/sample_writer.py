@@ -50,7 +50,7 @@ def write_some(folder: bytes, number: int, rng: random.Random) -> tuple[bytes, b
     elif way == "replaced":
         put(path, data[: len(data) // 2])
         put(path + b".new", png(rng))
-        os.replace(path + b".new", path)  # noqa: PTH105
+        os.replace(path + b".new", path)  # noqa: PTH105 - names of bytes, which pathlib does not have
     else:
         put(path, data[: len(data) - rng.randint(1, len(data) - 1)] if way == "cut" else b"")
     return path, way not in ("cut", "empty")

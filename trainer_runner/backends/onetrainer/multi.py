@@ -44,7 +44,7 @@ def stops_in_step(apply: "Callable[[], None]") -> "Iterator[bool]":
     try:
         yield True
     finally:
-        module.sync_commands = original  # type: ignore[attr-defined]
+        module.sync_commands = original  # type: ignore[attr-defined]  # as above
 
 
 @contextlib.contextmanager
@@ -83,7 +83,7 @@ def prepared(watch: "Callable[[Any], None]") -> "Iterator[None]":
                 child.kill()
         raise
     finally:
-        module.GenericTrainer = original  # type: ignore[attr-defined]
+        module.GenericTrainer = original  # type: ignore[attr-defined]  # as above
 
 
 def _free_port() -> int:
