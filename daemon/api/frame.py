@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from daemon.api import access, openapi, problems
+from daemon.api import access, openapi, problems, request_ids
 from daemon.api.keys import SETTINGS
 from daemon.api.registry import Route, install
 from daemon.settings import Settings
@@ -15,7 +15,9 @@ def make_app(settings: Settings, token: str | None, routes: Sequence[Route]) -> 
 
     Run it with `server.ApiRunner`.
     """
-    app = web.Application(middlewares=[problems.middleware, access.guard(settings, token)], client_max_size=settings.http.max_body_bytes)
+    middlewares = [request_ids.middleware, problems.middleware, access.guard(settings, token)]
+    app = web.Application(middlewares=middlewares, client_max_size=settings.http.max_body_bytes)
+    request_ids.install(app)
     app[SETTINGS] = settings
     install(app, (*routes, *openapi.ROUTES))
     return app
