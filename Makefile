@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 SOURCES := pyproject.toml constraints.txt
 
-.PHONY: demo serve test lint format bench torture schema clean help
+.PHONY: demo serve test lint format bench torture schema settings clean help
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -50,6 +50,10 @@ torture: $(VENV)/.dev
 schema: $(VENV)/.dev
 	$(BIN)/python -m trainer_runner.backends.builtin.config > configs/builtin.schema.json.new
 	mv configs/builtin.schema.json.new configs/builtin.schema.json
+
+## make settings  write configs/onetrainerd.toml and docs/settings.md from daemon/settings.py
+settings: $(VENV)/.dev
+	$(BIN)/python -m daemon.settings_pages .
 
 ## make clean     remove the environment and what the demo made
 clean:

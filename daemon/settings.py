@@ -106,18 +106,25 @@ RestartCause = Literal[
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True)
+    """The docstring of each field is what `docs/settings.md` and the comments of `configs/onetrainerd.toml` say of it: `make settings`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True, use_attribute_docstrings=True)
 
 
 class OneTrainer(Section):
     """Where OneTrainer's checkout is, and its interpreter (None: the one found inside the checkout)."""
 
     home: OptionalPath = _raw("")
+    """OneTrainer's checkout; also ONETRAINER_HOME."""
+
     python: OptionalPath = _raw("")
+    """Its interpreter; also ONETRAINER_PYTHON. Empty: venv, .venv or the conda environment inside the checkout, in this order."""
 
 
 class Paths(Section):
     roots: tuple[LocalPath, ...] = _raw(("~", "."))
+    """The folders inside which clients, and the configs they send, may name paths; besides the state folder and OneTrainer's checkout.
+    "~" and "." add nothing where they are "/"."""
 
     @field_validator("roots", mode="before")
     @classmethod
@@ -130,60 +137,115 @@ class Paths(Section):
 
 class Runs(Section):
     max_concurrent: Annotated[int, Number, Field(ge=1, le=64)] = 1
+    """Trainings at the same time, 1 to 64; the rest waits in the queue."""
 
 
 class Stop(Section):
+    """How long the steps of a stop take. A run keeps what held when it was started."""
+
     grace_s: Seconds = 600.0
+    """Seconds from the stop command to SIGTERM: time to finish the step, back up and save."""
+
     term_s: Seconds = 60.0
+    """Seconds from SIGTERM to SIGKILL."""
 
 
 class Restart(Section):
-    """Which failed runs are started again, unless the run itself says otherwise."""
+    """Which failed runs are started again, unless the run itself says otherwise. A run keeps what held when it was asked for."""
 
     on: tuple[RestartCause, ...] = ()
+    """The causes on which a failed run is started again, from the newest backup it has made: "cuda_oom", "host_oom", "nan_loss",
+    "disk_full", "config_error", "missing_file", "exception", "crash", "killed", "start_failed", "unknown", "stalled" (killed by the stall
+    watch), "lost" (its runner died). Empty: never. A run that was asked to stop is never restarted. POST /runs may say otherwise for one
+    run."""
+
     max_restarts: Annotated[int, Number, Field(ge=0, le=1_000_000)] = 5
+    """Restarts in a row, after which it is given up."""
+
     backoff_s: Seconds = 10.0
+    """Seconds before the first restart; doubled each time, up to backoff_max_s."""
+
     backoff_max_s: Seconds = 600.0
+    """The longest wait before a restart, in seconds."""
+
     reset_after_s: Annotated[float, Number, Field(gt=0, allow_inf_nan=False)] = 1800.0
+    """An attempt that trained for so many seconds makes the count begin anew."""
 
 
 class Stall(Section):
+    """When a run that makes no step is told of. A run keeps what held when it was asked for."""
+
     after_s: Seconds = 1800.0
+    """Seconds without a step, while training, after which a run is said to have stalled. 0: never."""
+
     action: Literal["tell", "stop", "restart"] = "tell"
+    """"tell": only that. "stop": the stop command, with its grace period. "restart": a kill, to which [restart] applies as "stalled"."""
 
 
 class Disk(Section):
+    """Marks of free room, in bytes, on each file system that a run writes to."""
+
     reserve_bytes: Bytes = 256 << 20
+    """Bytes that must stay free on each file system that a run writes to, besides what it is certain to write; less, and it is not
+    started. 0: off. On a small file system at most a tenth of its size counts."""
+
     low_bytes: Bytes = 512 << 20
+    """Less is told, as an event of the run and in /health (of a small file system: a twentieth). 0: off."""
+
     hold_bytes: Bytes = 128 << 20
+    """With less, runs that write there are paused until there is room again (of a small file system: a fiftieth). 0: off."""
 
 
 class Kept(Section):
+    """Which directories of ended runs stay. A workspace or a model is never removed."""
+
     keep_runs: Annotated[int, Number, Field(ge=0)] = 0
+    """The newest ended runs to keep; the directories of older ones are removed, never a workspace or a model. 0: keep all."""
+
     keep_days: Seconds = 0.0
+    """Days to keep an ended run. 0: for ever."""
 
 
 class Http(Section):
     max_body_bytes: Annotated[int, Number, Field(ge=1024, le=1 << 30)] = 8 << 20
+    """The largest request body, 1024 bytes to 1 GiB."""
+
     allowed_hosts: tuple[Annotated[str, AfterValidator(_allowed_host)], ...] = ()
+    """What a Host header may say besides loopback names and `host`: "gpu.example.org", "gpu.example.org:8443". Needed behind a proxy."""
+
     allowed_origins: tuple[Annotated[str, AfterValidator(_origin)], ...] = ()
+    """Web pages of other origins that may call: "https://dash.example.org". A page served by the daemon itself needs no entry."""
 
 
 class Log(Section):
+    """What is written to standard error."""
+
     level: Annotated[
         Literal["debug", "info", "warning", "error"],
         BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value),
     ] = "info"
+    """"debug", "info", "warning" or "error"."""
 
 
 class Settings(Section):
     """All settings, checked; paths are absolute, links not resolved."""
 
     state_dir: LocalPath = _raw("")
+    """Runs, presets, the token. Empty: $STATE_DIRECTORY (systemd sets it), else $XDG_STATE_HOME/onetrainerd, else
+    ~/.local/state/onetrainerd."""
+
     host: Annotated[str, AfterValidator(_host)] = "127.0.0.1"
+    """An address or host name to listen on. Beyond loopback only with auth = "token"."""
+
     port: Annotated[int, Number, Field(ge=0, le=65535)] = 8000
+    """0 takes any free port."""
+
     auth: Literal["token", "none"] = "token"
+    """"token": every call but /health needs the bearer token in <state_dir>/token. "none": only on loopback."""
+
     backend: Annotated[Backend | None, BeforeValidator(_empty_is_none)] = _raw("")
+    """"onetrainer" or "builtin" (a small real trainer for trying things out). Empty: onetrainer where a checkout is set, else builtin."""
+
     onetrainer: OneTrainer = _raw({})
     paths: Paths = _raw({})
     runs: Runs = _raw({})
