@@ -20,10 +20,11 @@ from aiohttp import web
 from daemon import logs
 from daemon.api import config, run_files, runs, samples, system, training
 from daemon.api.frame import make_app
-from daemon.api.keys import CURRENT, GUARD, INTAKE, LOGS, ONCE, PRESETS, ROOTS, SAMPLES, SOCKETS, SUPERVISOR, SYSTEM, VALIDATOR
+from daemon.api.keys import COMPARER, CURRENT, GUARD, INTAKE, LOGS, ONCE, PRESETS, ROOTS, SAMPLES, SOCKETS, SUPERVISOR, SYSTEM, VALIDATOR
 from daemon.api.log_stream import LogStreams
 from daemon.api.server import ApiRunner
 from daemon.api.stream import Sockets
+from daemon.config.comparing import Comparer
 from daemon.config.current import CurrentConfig
 from daemon.config.presets import Presets
 from daemon.config.validation import Validator
@@ -179,12 +180,14 @@ def build_app(settings: Settings, token: str | None) -> web.Application:
     roots = Roots(settings.client_roots(), settings.onetrainer.home or cwd if settings.chosen_backend == "onetrainer" else cwd)
     validator = Validator(_schema(settings.chosen_backend), roots)
     current = CurrentConfig(settings.state_dir / "current.json")
+    presets = Presets(settings.state_dir / "presets", data_folder("configs") / "presets", _preset_folders(settings))
     supervisor = _supervisor(settings, cwd)
     app = make_app(settings, token, ROUTES)
     app[ROOTS] = roots
     app[VALIDATOR] = validator
     app[CURRENT] = current
-    app[PRESETS] = Presets(settings.state_dir / "presets", data_folder("configs") / "presets", _preset_folders(settings))
+    app[PRESETS] = presets
+    app[COMPARER] = Comparer(functools.partial(_schema, settings.chosen_backend), current, presets)
     app[INTAKE] = Intake(settings.chosen_backend, roots, current, validator, _defaults(settings))
     app[SUPERVISOR] = supervisor
     app[SOCKETS] = Sockets()

@@ -1,20 +1,26 @@
 """`/config`: presets, the current config, validation. Disks may hang, so everything that reads one is in a thread."""
 
 import asyncio
+import functools
 from pathlib import Path
 from typing import Any
 
-from daemon.api.keys import CURRENT, GUARD, PRESETS, ROOTS, VALIDATOR
+from daemon.api.keys import COMPARER, CURRENT, GUARD, PRESETS, ROOTS, VALIDATOR
 from daemon.api.models.common import NoBody, NoQuery, Success
 from daemon.api.models.config import (
     ConfigChange,
+    ConfigDiff,
+    ConfigDifference,
     ConfigRequest,
     ConfigResponse,
     ConfigSaved,
+    DiffQuery,
     PresetInfo,
     PresetList,
     PresetQuery,
+    PresetReadQuery,
     ValidationResponse,
+    WhichPreset,
 )
 from daemon.api.registry import Call, Route
 from daemon.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError, UnavailableError
@@ -25,18 +31,21 @@ async def list_presets(call: Call[NoBody, PresetQuery]) -> PresetList:
     return PresetList(presets=[PresetInfo.model_validate(info) for info in found], count=len(found))
 
 
-async def get_preset(call: Call[NoBody, PresetQuery]) -> ConfigResponse:
-    return ConfigResponse(config=await asyncio.to_thread(call[PRESETS].get, call.path["name"], _folder(call)))
+async def get_preset(call: Call[NoBody, PresetReadQuery]) -> ConfigResponse:
+    query = call.query
+    read = functools.partial(call[PRESETS].get, category=query.category, origin=query.origin)
+    config = await asyncio.to_thread(read, call.path["name"], _folder(call))
+    return ConfigResponse(config=await asyncio.to_thread(call[COMPARER].complete, config) if query.with_defaults else config)
 
 
-async def save_preset(call: Call[ConfigChange, NoQuery]) -> ConfigSaved:
-    name = call.path["name"]
-    saved = await asyncio.to_thread(call[PRESETS].save, name, call.body.config, partial=call.body.partial)
+async def save_preset(call: Call[ConfigChange, WhichPreset]) -> ConfigSaved:
+    name, which = call.path["name"], call.query.model_dump()
+    saved = await asyncio.to_thread(call[PRESETS].save, name, call.body.config, partial=call.body.partial, **which)
     return ConfigSaved(message=f"Preset {name!r} saved", config=saved)
 
 
-async def delete_preset(call: Call[NoBody, NoQuery]) -> Success:
-    await asyncio.to_thread(call[PRESETS].delete, call.path["name"])
+async def delete_preset(call: Call[NoBody, WhichPreset]) -> Success:
+    await asyncio.to_thread(call[PRESETS].delete, call.path["name"], **call.query.model_dump())
     return Success(message=f"Preset {call.path['name']!r} deleted")
 
 
@@ -50,12 +59,18 @@ async def put_current(call: Call[ConfigChange, NoQuery]) -> ConfigSaved:
     return ConfigSaved(message="Current config updated", config=saved)
 
 
+async def get_diff(call: Call[NoBody, DiffQuery]) -> ConfigDiff:
+    found = await asyncio.to_thread(call[COMPARER].compare, call.query.base, call.query.config)
+    changes = [ConfigDifference.model_validate(one) for one in found]
+    return ConfigDiff(base=call.query.base, config=call.query.config, changes=changes, count=len(changes))
+
+
 async def validate(call: Call[ConfigRequest, NoQuery]) -> ValidationResponse:
     found = await asyncio.to_thread(call[VALIDATOR].validate, call.body.config)
     return ValidationResponse.model_validate(found)
 
 
-def _folder(call: Call[Any, PresetQuery]) -> Path | None:
+def _folder(call: Call[NoBody, Any]) -> Path | None:
     return call[ROOTS].resolve(call.query.config_dir, "config_dir") if call.query.config_dir else None
 
 
@@ -74,5 +89,9 @@ ROUTES = [
     Route("DELETE", "/config/presets/{name}", delete_preset, "Delete a preset", "config", errors=_NAME_ERRORS, seed=True),
     Route("GET", "/config/current", get_current, "What a plain start runs", "config", errors=(NotFoundError,), seed=True, role="viewer"),
     Route("PUT", "/config/current", put_current, "Change it", "config", errors=(ConflictError, UnavailableError), seed=True),
+    Route(
+        "GET", "/config/diff", get_diff, "What two configs do differently", "config",
+        errors=(InvalidError, NotFoundError, ForbiddenError), role="viewer",
+    ),
     Route("POST", "/config/validate", validate, "Whether a config could start", "config", seed=True, role="viewer"),
 ]  # fmt: skip

@@ -7,6 +7,7 @@ from aiohttp import web
 
 from daemon.api.log_stream import LogStreams
 from daemon.api.stream import Sockets
+from daemon.config.comparing import Comparer
 from daemon.config.current import CurrentConfig
 from daemon.config.presets import Presets
 from daemon.config.validation import Validator
@@ -38,6 +39,7 @@ class TrainingGuard(Protocol):
 SETTINGS: web.AppKey[Settings] = web.AppKey("settings", Settings)
 ROOTS: web.AppKey[Roots] = web.AppKey("roots", Roots)
 PRESETS: web.AppKey[Presets] = web.AppKey("presets", Presets)
+COMPARER: web.AppKey[Comparer] = web.AppKey("comparer", Comparer)
 CURRENT: web.AppKey[CurrentConfig] = web.AppKey("current", CurrentConfig)
 VALIDATOR: web.AppKey[Validator] = web.AppKey("validator", Validator)
 SYSTEM: web.AppKey[SystemInfo] = web.AppKey("system", SystemInfo)

@@ -6,21 +6,34 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import NamedTuple
 
 from daemon.config.loading import read_bounded
-from daemon.config.preset_names import is_name
+from daemon.config.preset_names import MAX_DEPTH, Origin, Wanted, is_name
 from daemon.errors import DaemonError
 from daemon.jsontext import parse_object
 
 MAX_FILES = 10_000
-MAX_DEPTH = 8
 MAX_ENTRIES = 200_000
 """Entries looked at: a client may name a home folder."""
 READ_BUDGET_BYTES = 32 << 20
 """Beyond it files are listed unread: without description, and without `error`."""
 
-Source = Literal["user", "builtin", "onetrainer", "folder"]
+
+class Found(NamedTuple):
+    """A preset's file. *category*: the folders between the one that was searched and the file, an empty text for none."""
+
+    name: str
+    category: str
+    path: Path
+    origin: Origin
+
+    def is_wanted(self, wanted: Wanted) -> bool:
+        """Whether *wanted* means this one, or another one with it."""
+        return (
+            self.name == wanted.name and wanted.category in {None, self.category}
+            and (wanted.origin in {None, self.origin} or self.origin == "folder")
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,18 +42,33 @@ class PresetInfo:
 
     name: str
     path: str
-    source: Source
-    group: str | None
+    origin: Origin
+    category: str | None
     """The folders between the one that was searched and the file: OneTrainer groups its presets by model."""
+    shadowed: bool
+    """The name alone means another preset, which comes first."""
     description: str | None
     last_modified: str | None
     """ISO 8601, UTC."""
     error: str | None
     """Why its JSON cannot be read."""
 
+    @property
+    def source(self) -> Origin:
+        return self.origin
 
-def find_files(folder: Path) -> Iterator[tuple[str, Path]]:
-    """(name, path) of the presets in *folder*, sorted within each folder. Follows no links; at most MAX_FILES, MAX_DEPTH levels down.
+    @property
+    def group(self) -> str | None:
+        return self.category
+
+    @property
+    def ref(self) -> str | None:
+        """What names this preset and no other; None in a folder that a client named."""
+        return None if self.origin == "folder" else str(Wanted(self.name, self.category, self.origin))
+
+
+def find_files(folder: Path, origin: Origin) -> Iterator[Found]:
+    """The presets in *folder*, sorted within each folder. Follows no links; at most MAX_FILES, MAX_DEPTH levels down.
 
     A folder that is missing, or may not be read, holds none.
     """
@@ -49,11 +77,12 @@ def find_files(folder: Path) -> Iterator[tuple[str, Path]]:
         seen += len(folders) + len(files)
         below = Path(place).relative_to(folder)
         folders[:] = sorted(name for name in folders if not name.startswith(".")) if len(below.parts) < MAX_DEPTH else []
+        category = unicodedata.normalize("NFC", "/".join(below.parts)) if _is_text(place) else None
         for file in sorted(files):
             name = unicodedata.normalize("NFC", file.removesuffix(".json"))
             path = Path(place, file)
-            if file.endswith(".json") and is_name(name) and _is_text(place) and not path.is_symlink():
-                yield name, path
+            if file.endswith(".json") and is_name(name) and category is not None and not path.is_symlink():
+                yield Found(name, category, path, origin)
                 found += 1
                 if found == MAX_FILES:
                     return
@@ -61,9 +90,9 @@ def find_files(folder: Path) -> Iterator[tuple[str, Path]]:
             return
 
 
-def describe(found: Sequence[tuple[str, Path]], folder: Path, source: Source, budget: int = READ_BUDGET_BYTES) -> Iterator[PresetInfo]:
+def describe(found: Sequence[Found], shadowed: Sequence[bool], budget: int = READ_BUDGET_BYTES) -> Iterator[PresetInfo]:
     """What a list shows of each. Reads up to *budget* bytes of JSON; a file that is gone meanwhile is left out."""
-    for name, path in found:
+    for (name, category, path, origin), is_shadowed in zip(found, shadowed, strict=True):
         try:
             status = path.stat(follow_symlinks=False)
         except OSError:
@@ -72,9 +101,8 @@ def describe(found: Sequence[tuple[str, Path]], folder: Path, source: Source, bu
         if status.st_size <= budget:
             budget -= status.st_size
             description, error = _look_into(path)
-        group = path.parent.relative_to(folder).as_posix()
         yield PresetInfo(
-            name=name, path=str(path), source=source, group=None if group == "." else group, description=description,
+            name=name, path=str(path), origin=origin, category=category or None, shadowed=is_shadowed, description=description,
             last_modified=datetime.fromtimestamp(status.st_mtime, UTC).isoformat(timespec="seconds"), error=error,
         )  # fmt: skip
 

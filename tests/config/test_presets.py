@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from daemon.config.preset_files import MAX_DEPTH
+from daemon.config.preset_names import MAX_DEPTH, by_reference
 from daemon.config.presets import Presets
 from daemon.errors import ConflictError, DaemonError, ForbiddenError, InvalidError, NotFoundError, UnavailableError
 
-ONETRAINER = Path("/opt/ot/OneTrainer/training_presets")
+ONETRAINER = Path(os.environ.get("ONETRAINER_HOME", "/no/onetrainer")) / "training_presets"
 
 
 @pytest.fixture
@@ -33,13 +33,77 @@ def test_the_list_shows_the_users_then_the_built_in_then_onetrainers_nested_ones
 
 
 @pytest.mark.skipif(not ONETRAINER.is_dir(), reason="OneTrainer is not here")
-def test_every_preset_of_the_real_onetrainer_is_listed_and_loads(tmp_path: Path) -> None:
+def test_every_preset_of_the_real_onetrainer_is_listed_and_each_reference_reads_its_own_file(tmp_path: Path) -> None:
     presets = Presets(tmp_path / "user", tmp_path / "builtin", [ONETRAINER])
     listed = presets.list()
-    assert len(listed) == len(list(ONETRAINER.rglob("*.json")))
+    assert sorted(info.path for info in listed) == sorted(str(path) for path in ONETRAINER.rglob("*.json") if path.name != "#.json")
     for info in listed:
         assert info.error is None
-        assert "model_type" in presets.get(info.name)
+        assert info.ref is not None
+        assert presets.read(by_reference(info.ref)) == json.loads(Path(info.path).read_bytes())
+
+
+def test_of_presets_with_one_name_each_is_listed_and_read_by_category_and_origin(presets: Presets, tmp_path: Path) -> None:
+    for place, batch in (("SD3", 1), ("SDXL/deep", 2)):
+        (tmp_path / "onetrainer" / place).mkdir(parents=True)
+        (tmp_path / f"onetrainer/{place}/twin.json").write_text(json.dumps({"batch_size": batch}))
+    (tmp_path / "builtin/twin.json").write_text('{"batch_size": 3}')
+    twins = [info for info in presets.list() if info.name == "twin"]
+    assert [(info.origin, info.category, info.shadowed) for info in twins] == [
+        ("builtin", None, False), ("onetrainer", "SD3", True), ("onetrainer", "SDXL/deep", True),
+    ]  # fmt: skip
+    assert [presets.read(by_reference(str(info.ref)))["batch_size"] for info in twins] == [3, 1, 2]
+    assert presets.get("twin") == {"batch_size": 3}
+    assert presets.get("twin", category="SDXL/deep") == {"batch_size": 2}
+    assert presets.get("twin", origin="onetrainer") == {"batch_size": 1}
+    for category, origin in (("SD9", None), (None, "user"), (".", "onetrainer")):
+        with pytest.raises(NotFoundError):
+            presets.get("twin", category=category, origin=origin)
+
+
+def test_the_users_presets_have_categories_that_come_and_go_with_them(presets: Presets, tmp_path: Path) -> None:
+    presets.save("face", {"a": 1}, category="people/old")
+    presets.save("face", {"a": 2}, category="people")
+    assert [(info.category, info.shadowed) for info in presets.list() if info.name == "face"] == [("people", False), ("people/old", True)]
+    with pytest.raises(ConflictError, match="several presets 'face'") as caught:
+        presets.save("face", {"a": 3})
+    assert caught.value.code == "ambiguous_preset"
+    presets.delete("face", category="people/old")
+    assert presets.save("face", {"b": 1}, partial=True) == {"a": 2, "b": 1}, "the one that has the name is meant"
+    presets.delete("face")
+    assert list((tmp_path / "user").iterdir()) == []
+
+
+def test_a_category_of_the_user_may_repeat_a_name_that_is_only_read_elsewhere(presets: Presets) -> None:
+    with pytest.raises(ConflictError):
+        presets.save("#sd 1.5 LoRA", {}, category="SD1.5")
+    presets.save("#sd 1.5 LoRA", {"mine": 1}, category="mine")
+    assert presets.get("#sd 1.5 LoRA", origin="onetrainer") == {"batch_size": 4}
+    assert presets.get("#sd 1.5 LoRA") == {"mine": 1}
+
+
+@pytest.mark.parametrize(
+    "category", ["..", "a/../b", "/etc", "a//b", ".hidden", "a/", "a\0b", "a\nb", "x" * 201, "/".join("abcdefghi"), "a/.."]
+)
+def test_a_category_that_could_lead_elsewhere_is_refused_and_nothing_is_written(presets: Presets, tmp_path: Path, category: str) -> None:
+    for call in (presets.get, presets.delete, lambda name, category: presets.save(name, {}, category=category)):
+        with pytest.raises(InvalidError) as caught:
+            call("x", category=category)
+        assert caught.value.code == "bad_category"
+    assert list((tmp_path / "user").iterdir()) == []
+
+
+def test_a_category_that_is_a_link_is_not_followed(presets: Presets, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "user/link").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InvalidError, match="symbolic link"):
+        presets.save("x", {}, category="link/deeper")
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_an_origin_that_there_is_not_is_refused(presets: Presets) -> None:
+    with pytest.raises(InvalidError, match="user, builtin, onetrainer"):
+        presets.get("x", origin="folder")
 
 
 def test_a_preset_is_saved_read_back_and_deleted(presets: Presets, tmp_path: Path) -> None:

@@ -1,20 +1,35 @@
 """`/config`."""
 
-from typing import Any
+from typing import Any, Literal
+from urllib.parse import quote, urlencode
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, computed_field
 
 from daemon.api.models.common import QueryModel, RequestModel, ResponseModel, Success
 
+_CATEGORY = "The folders around it, with / between them; . for none. Left out: any."
+
 
 class PresetInfo(ResponseModel):
+    """One file. Its name, category and origin together name it, and so do `ref` and `url`."""
+
     name: str
     path: str
     description: str | None = None
     last_modified: str | None = Field(None, description="ISO 8601, UTC.")
-    source: str = Field(description="user, builtin, onetrainer, or folder for a config_dir.")
-    group: str | None = Field(None, description="The folders between the one that was searched and the file.")
+    origin: str = Field(description="user, builtin, onetrainer, or folder for a config_dir.")
+    category: str | None = Field(None, description="The folders between the one that was searched and the file.")
+    ref: str | None = Field(None, description="ORIGIN/CATEGORY/NAME, as a start takes it; null for a config_dir.")
+    shadowed: bool = Field(description="The name alone means another preset, which comes first: add category and origin.")
+    source: str = Field(description="The same as origin.")
+    group: str | None = Field(None, description="The same as category.")
     error: str | None = Field(None, description="Why the file cannot be read.")
+
+    @computed_field(description="Where this preset is read, and no other; a config_dir is to be added.")  # type: ignore[prop-decorator]
+    @property
+    def url(self) -> str:
+        which = {"category": self.category or "."} | ({} if self.origin == "folder" else {"origin": self.origin})
+        return f"/config/presets/{quote(self.name, safe='')}?{urlencode(which, quote_via=quote)}"
 
 
 class PresetList(ResponseModel):
@@ -24,6 +39,17 @@ class PresetList(ResponseModel):
 
 class PresetQuery(QueryModel):
     config_dir: str | None = Field(None, description="Look in this folder instead; it must lie in the roots.")
+
+
+class WhichPreset(QueryModel):
+    """Which of several presets with one name; without it the user's, else a built-in one, else OneTrainer's."""
+
+    category: str | None = Field(None, max_length=2000, description=_CATEGORY)
+    origin: str | None = Field(None, description="user, builtin or onetrainer. Left out: any.")
+
+
+class PresetReadQuery(PresetQuery, WhichPreset):
+    with_defaults: bool = Field(False, description="Laid over the trainer's defaults: presets are partial.")
 
 
 class ConfigRequest(RequestModel):
@@ -46,3 +72,28 @@ class ValidationResponse(ResponseModel):
     valid: bool
     errors: list[str]
     warnings: list[str]
+
+
+class DiffQuery(QueryModel):
+    """Each is `defaults`, `current` or `preset:NAME` (also `preset:CATEGORY/NAME`, `preset:ORIGIN/CATEGORY/NAME`)."""
+
+    base: str = Field("defaults", max_length=4096)
+    config: str = Field("current", max_length=4096)
+
+
+class ConfigDifference(ResponseModel):
+    model_config = ConfigDict(serialize_by_alias=True, validate_by_name=True)
+
+    pointer: str = Field(description="JSON pointer (RFC 6901) of the key.")
+    kind: Literal["changed", "added", "removed"]
+    before: Any = Field(serialization_alias="from", description="In the base; null when there is none, see kind.")
+    after: Any = Field(serialization_alias="to", description="In the config; null when there is none, see kind.")
+
+
+class ConfigDiff(ResponseModel):
+    """Both are laid over the trainer's defaults first. Lists count as a whole."""
+
+    base: str
+    config: str
+    changes: list[ConfigDifference]
+    count: int
