@@ -17,11 +17,26 @@ from typing import Any
 
 from aiohttp import web
 
-from daemon import logs
 from daemon.api import config, run_files, runs, samples, system, training
 from daemon.api.frame import make_app
-from daemon.api.keys import COMPARER, CURRENT, GUARD, INTAKE, LOGS, ONCE, PRESETS, ROOTS, SAMPLES, SOCKETS, SUPERVISOR, SYSTEM, VALIDATOR
+from daemon.api.keys import (
+    COMPARER,
+    CURRENT,
+    GUARD,
+    INTAKE,
+    LOGS,
+    ONCE,
+    PRESETS,
+    ROOTS,
+    SAMPLES,
+    SETTINGS,
+    SOCKETS,
+    SUPERVISOR,
+    SYSTEM,
+    VALIDATOR,
+)
 from daemon.api.log_stream import LogStreams
+from daemon.api.request_ids import current_request_id
 from daemon.api.server import ApiRunner
 from daemon.api.stream import Sockets
 from daemon.config.comparing import Comparer
@@ -30,7 +45,11 @@ from daemon.config.presets import Presets
 from daemon.config.validation import Validator
 from daemon.data import data_folder
 from daemon.errors import UnavailableError
+from daemon.hangup import HangUp
+from daemon.in_force import InForce
+from daemon.logs import Logs
 from daemon.paths import Roots
+from daemon.reloading import Reloader
 from daemon.runs.disk import DiskMarks
 from daemon.runs.policies import RestartPolicy, StallPolicy
 from daemon.runs.retention import Retention
@@ -59,16 +78,20 @@ _DESCRIPTORS = 65536
 ROUTES = [*training.ROUTES, *runs.ROUTES, *run_files.ROUTES, *config.ROUTES, *samples.ROUTES, *system.ROUTES]
 
 
-def serve(settings: Settings) -> int:
-    """Serve until SIGTERM, SIGINT or SIGHUP; 0 then. Trainings are left at their work.
+def serve(load: Callable[[], Settings]) -> int:
+    """Serve until SIGTERM, SIGINT or the end of our terminal; 0 then. Trainings are left at their work. A SIGHUP from elsewhere reloads.
+
+    *load* reads the settings, now and at each reload.
 
     Raises:
         DaemonError: it cannot start; the message is one clear line.
     """
-    logs.set_up(settings.log.level)
+    settings = load()
+    logs = Logs(current_request_id)
+    logs.set_up(settings.log)
     _raise_descriptor_limit()
     with _state_directory(settings.state_dir):
-        asyncio.run(_serve(settings))
+        asyncio.run(_serve(settings, load, logs))
     return 0
 
 
@@ -99,15 +122,17 @@ def _state_directory(folder: Path) -> Any:
         lock.release()
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: Settings, load: Callable[[], Settings], logs: Logs) -> None:
     stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    hung_up = asyncio.Event()
+    handlers = {signal.SIGTERM: stopped.set, signal.SIGINT: stopped.set, signal.SIGHUP: hung_up.set}
+    for number, handler in handlers.items():
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup(1) wants a hang-up to be ignored, sh(1) an interrupt of a job with &
-            loop.add_signal_handler(number, stopped.set)
+            asyncio.get_running_loop().add_signal_handler(number, handler)
     token = ensure_token(settings.state_dir / "token") if settings.auth == "token" else None
     try:
         app = build_app(settings, token)
+        app[SETTINGS].on_change(lambda to_come: functools.partial(logs.set_up, to_come.log))
     except OSError as error:
         raise UnavailableError(
             f"the state directory {settings.state_dir} cannot be used: {error.filename}: {error.strerror}; "
@@ -126,10 +151,25 @@ async def _serve(settings: Settings) -> None:
         except OSError as error:  # a full disk must not keep the trainings without a daemon
             _LOG.error("the command line cannot find this daemon by itself: %s/endpoint.json: %s", settings.state_dir, error)
         _announce(f"onetrainerd {__version__} listens on {url} with the {settings.chosen_backend} trainer")
+        reloads = asyncio.create_task(_reload_on(hung_up, Reloader(app[SETTINGS], load), stopped), name="reloads")
         await stopped.wait()
+        reloads.cancel()
         _LOG.info("stopping; trainings go on and the next daemon adopts them")
     finally:
         await runner.cleanup()
+
+
+async def _reload_on(hung_up: asyncio.Event, reloader: Reloader, stopped: asyncio.Event) -> None:
+    """Reload at each SIGHUP, until one says that our terminal has gone."""
+    terminal = HangUp()
+    while True:
+        await hung_up.wait()
+        hung_up.clear()
+        if terminal.has_happened():
+            _LOG.info("the terminal has hung up")
+            stopped.set()
+            return
+        await reloader.reload()
 
 
 def _announce(line: str) -> None:
@@ -198,10 +238,18 @@ def build_app(settings: Settings, token: str | None) -> web.Application:
     gpus = GpuMonitor()
     probe = TrainerProbe(_trainer_python(settings), settings.state_dir / "trainer.json")
     app[SYSTEM] = SystemInfo(gpus, probe)
+    _follow(app[SETTINGS], roots, app[INTAKE], supervisor)
     for part in (gpus, probe, supervisor.running()):
         app.cleanup_ctx.append(_entered(part))
     app.on_shutdown.append(_close_sockets)
     return app
+
+
+def _follow(in_force: InForce, roots: Roots, intake: Intake, supervisor: Supervisor) -> None:
+    """Which parts a reload reaches, besides those of `daemon/api`."""
+    in_force.on_change(lambda to_come: roots.prepared(to_come.client_roots()))
+    in_force.on_change(lambda to_come: functools.partial(intake.change_defaults, _defaults(to_come)))
+    in_force.on_change(lambda to_come: functools.partial(supervisor.change_policy, _policy(to_come)))
 
 
 def _supervisor(settings: Settings, cwd: Path) -> Supervisor:
@@ -210,9 +258,12 @@ def _supervisor(settings: Settings, cwd: Path) -> Supervisor:
     if settings.onetrainer.home:
         trainers["onetrainer"] = functools.partial(find_onetrainer, settings.onetrainer.home, settings.onetrainer.python)
     trainers[settings.chosen_backend]()  # what is wrong with it is told now, not at the first start
+    return Supervisor(RunStore(settings.state_dir), DirectLauncher(archive), archive, trainers, _policy(settings))
+
+
+def _policy(settings: Settings) -> Policy:
     kept = Retention(settings.retention.keep_runs, settings.retention.keep_days)
-    policy = Policy(settings.runs.max_concurrent, StopPeriods(settings.stop.grace_s, settings.stop.term_s), _marks(settings), kept)
-    return Supervisor(RunStore(settings.state_dir), DirectLauncher(archive), archive, trainers, policy)
+    return Policy(settings.runs.max_concurrent, StopPeriods(settings.stop.grace_s, settings.stop.term_s), _marks(settings), kept)
 
 
 def _defaults(settings: Settings) -> Defaults:

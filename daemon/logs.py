@@ -1,9 +1,13 @@
-"""What goes to the log, and what would drown it. Set up once, by `serve`."""
+"""What goes to the log, in which form, and what would drown it. Set up by `serve`, and again by a reload."""
 
 import logging
+import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+
+from daemon.log_lines import JsonLines, TextLines
+from daemon.settings import Log
 
 _ACCEPT_FAILED = "socket.accept() out of system resource"
 _ONCE_IN_S = 60.0
@@ -27,8 +31,41 @@ class AcceptFailures(logging.Filter):
         return True
 
 
-def set_up(level: str) -> None:
-    """Log to stderr from *level* on, as the settings name it."""
-    logging.basicConfig(level=level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
-    logging.getLogger("watchfiles").setLevel(logging.WARNING)  # at info it says each change of each samples folder
-    logging.getLogger("asyncio").addFilter(AcceptFailures())
+class Tally(logging.Handler):
+    """Counts the records of warning and above, by level. Writes nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.counts = {"warning": 0, "error": 0, "critical": 0}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level = "critical" if record.levelno >= logging.CRITICAL else "error" if record.levelno >= logging.ERROR else "warning"
+        self.counts[level] += 1
+
+
+class Logs:
+    """The log of this process. *request_id* tells which request a record is about, if any."""
+
+    def __init__(self, request_id: Callable[[], str | None]) -> None:
+        self._request_id = request_id
+        self.tally = Tally()
+
+    def set_up(self, settings: Log) -> None:
+        """Log to stderr as *settings* say; in the place of what was set up before."""
+        for_journal = is_journal(os.environ)
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter((JsonLines if settings.format == "json" else TextLines)(self._request_id, for_journal=for_journal))
+        logging.basicConfig(level=settings.level.upper(), handlers=[handler, self.tally], force=True)
+        logging.getLogger("watchfiles").setLevel(logging.WARNING)  # at info it says each change of each samples folder
+        of_asyncio = logging.getLogger("asyncio")
+        if not any(isinstance(one, AcceptFailures) for one in of_asyncio.filters):
+            of_asyncio.addFilter(AcceptFailures())
+
+
+def is_journal(environ: Mapping[str, str], fd: int = 2) -> bool:
+    """Whether what is written to *fd* goes to journald: systemd.exec(5), $JOURNAL_STREAM."""
+    try:
+        status = os.fstat(fd)
+    except OSError:
+        return False
+    return environ.get("JOURNAL_STREAM", "") == f"{status.st_dev}:{status.st_ino}"

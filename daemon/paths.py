@@ -1,7 +1,7 @@
 """Where clients may point: the roots, and the one function that every path from a client goes through."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from daemon.errors import ForbiddenError, InvalidError
@@ -13,7 +13,16 @@ class Roots:
     def __init__(self, roots: Iterable[Path], base: Path) -> None:
         """*base* is what a relative path is relative to."""
         self.base = base
-        self.roots = tuple(dict.fromkeys(root.resolve() for root in roots))
+        self.roots = _resolved(roots)
+
+    def prepared(self, roots: Iterable[Path]) -> Callable[[], None]:
+        """What puts *roots* in the place of the present ones, for every holder of this object."""
+        resolved = _resolved(roots)
+
+        def commit() -> None:
+            self.roots = resolved
+
+        return commit
 
     def resolve(self, text: str, key: str = "path") -> Path:
         """The absolute path that *text* names, links resolved, inside a root. It need not exist. *key* names it in messages.
@@ -39,3 +48,7 @@ class Roots:
     def contains(self, path: Path) -> bool:
         """Whether *path*, already resolved, lies in a root."""
         return any(path.is_relative_to(root) for root in self.roots)
+
+
+def _resolved(roots: Iterable[Path]) -> tuple[Path, ...]:
+    return tuple(dict.fromkeys(root.resolve() for root in roots))

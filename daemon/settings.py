@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -110,6 +110,9 @@ class Section(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True, use_attribute_docstrings=True)
 
+    live: ClassVar[frozenset[str]] = frozenset()
+    """The fields whose change a reload (SIGHUP) brings into force; the others wait for a restart."""
+
 
 class OneTrainer(Section):
     """Where OneTrainer's checkout is, and its interpreter (None: the one found inside the checkout)."""
@@ -122,6 +125,8 @@ class OneTrainer(Section):
 
 
 class Paths(Section):
+    live = frozenset({"roots"})
+
     roots: tuple[LocalPath, ...] = _raw(("~", "."))
     """The folders inside which clients, and the configs they send, may name paths; besides the state folder and OneTrainer's checkout.
     "~" and "." add nothing where they are "/"."""
@@ -136,12 +141,16 @@ class Paths(Section):
 
 
 class Runs(Section):
+    live = frozenset({"max_concurrent"})
+
     max_concurrent: Annotated[int, Number, Field(ge=1, le=64)] = 1
     """Trainings at the same time, 1 to 64; the rest waits in the queue."""
 
 
 class Stop(Section):
     """How long the steps of a stop take. A run keeps what held when it was started."""
+
+    live = frozenset({"grace_s", "term_s"})
 
     grace_s: Seconds = 600.0
     """Seconds from the stop command to SIGTERM: time to finish the step, back up and save."""
@@ -152,6 +161,8 @@ class Stop(Section):
 
 class Restart(Section):
     """Which failed runs are started again, unless the run itself says otherwise. A run keeps what held when it was asked for."""
+
+    live = frozenset({"on", "max_restarts", "backoff_s", "backoff_max_s", "reset_after_s"})
 
     on: tuple[RestartCause, ...] = ()
     """The causes on which a failed run is started again, from the newest backup it has made: "cuda_oom", "host_oom", "nan_loss",
@@ -175,6 +186,8 @@ class Restart(Section):
 class Stall(Section):
     """When a run that makes no step is told of. A run keeps what held when it was asked for."""
 
+    live = frozenset({"after_s", "action"})
+
     after_s: Seconds = 1800.0
     """Seconds without a step, while training, after which a run is said to have stalled. 0: never."""
 
@@ -185,12 +198,14 @@ class Stall(Section):
 class Disk(Section):
     """Marks of free room, in bytes, on each file system that a run writes to."""
 
+    live = frozenset({"reserve_bytes", "low_bytes", "hold_bytes"})
+
     reserve_bytes: Bytes = 256 << 20
     """Bytes that must stay free on each file system that a run writes to, besides what it is certain to write; less, and it is not
     started. 0: off. On a small file system at most a tenth of its size counts."""
 
     low_bytes: Bytes = 512 << 20
-    """Less is told, as an event of the run and in /health (of a small file system: a twentieth). 0: off."""
+    """Less is told, as an event of the run, in /health and by a metric (of a small file system: a twentieth). 0: off."""
 
     hold_bytes: Bytes = 128 << 20
     """With less, runs that write there are paused until there is room again (of a small file system: a fiftieth). 0: off."""
@@ -198,6 +213,8 @@ class Disk(Section):
 
 class Kept(Section):
     """Which directories of ended runs stay. A workspace or a model is never removed."""
+
+    live = frozenset({"keep_runs", "keep_days"})
 
     keep_runs: Annotated[int, Number, Field(ge=0)] = 0
     """The newest ended runs to keep; the directories of older ones are removed, never a workspace or a model. 0: keep all."""
@@ -207,6 +224,8 @@ class Kept(Section):
 
 
 class Http(Section):
+    live = frozenset({"max_body_bytes", "allowed_hosts", "allowed_origins"})
+
     max_body_bytes: Annotated[int, Number, Field(ge=1024, le=1 << 30)] = 8 << 20
     """The largest request body, 1024 bytes to 1 GiB."""
 
@@ -220,11 +239,20 @@ class Http(Section):
 class Log(Section):
     """What is written to standard error."""
 
+    live = frozenset({"level", "format", "requests"})
+
     level: Annotated[
         Literal["debug", "info", "warning", "error"],
         BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value),
     ] = "info"
     """"debug", "info", "warning" or "error"."""
+
+    format: Literal["text", "json"] = "text"
+    """"text": lines for people. "json": one object a line, with `run_id` and `request_id` where there is one. Under systemd both begin
+    with the priority that journald reads."""
+
+    requests: Literal["off", "debug", "info"] = "debug"
+    """The level at which each request is logged with its status and its time, or "off"."""
 
 
 class Settings(Section):

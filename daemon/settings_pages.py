@@ -36,6 +36,9 @@ This page is made from `daemon/settings.py` by `make settings`. `configs/onetrai
 Each setting is a key of the TOML file (`onetrainerd serve --config FILE`, or `ONETRAINERD_CONFIG`), an environment variable, and for the
 common ones a flag of `onetrainerd serve`. A flag wins over a variable, a variable over the file, the file over the default. In a variable
 a list is JSON or items between commas. An unknown key or a wrong value is refused with its source, its value and what is allowed.
+
+"Live" settings come into force with a reload: `systemctl reload onetrainerd`, or SIGHUP to the daemon. The others wait for a restart,
+which leaves trainings alone. A file with an error in it changes nothing: the log names the error, and the settings in force stay.
 """
 
 
@@ -45,6 +48,7 @@ class Entry:
 
     key: str
     field: FieldInfo
+    is_live: bool
 
     @property
     def variables(self) -> list[str]:
@@ -78,7 +82,7 @@ def sections() -> Iterator[tuple[str, type[Section], list[Entry]]]:
 def _entries(model: type[Section], prefix: str) -> Iterator[Entry]:
     for name, field in model.model_fields.items():
         if _section_of(field) is None:
-            yield Entry(prefix + name, field)
+            yield Entry(prefix + name, field, name in model.live)
 
 
 def _section_of(field: FieldInfo) -> type[Section] | None:
@@ -104,10 +108,16 @@ def page() -> str:
         parts.append(f"## `[{name}]`\n" if name else "## Outside of any section\n")
         if name and (intro := model.__dict__.get("__doc__")):
             parts.append(f"{' '.join(inspect.cleandoc(intro).split())}\n")
-        lines = ["| Key | Default | Allowed | What it does |", "|---|---|---|---|"]
+        lines = ["| Key | Default | Allowed | Live | What it does |", "|---|---|---|---|---|"]
         for entry in entries:
             named = "<br>".join(f"`{text}`" for text in (entry.key.removeprefix(f"{name}."), *entry.variables))
-            cells = [named, f"`{entry.default}`", _allowed(entry.field), entry.text.replace("<", "&lt;")]
+            cells = [
+                named,
+                f"`{entry.default}`",
+                _allowed(entry.field),
+                "yes" if entry.is_live else "restart",
+                entry.text.replace("<", "&lt;"),
+            ]
             lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
         parts.append("\n".join(lines) + "\n")
     return "\n".join(parts)

@@ -8,6 +8,7 @@ import hmac
 import ipaddress
 import re
 from collections.abc import Iterable
+from functools import partial
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
@@ -15,7 +16,8 @@ from aiohttp.typedefs import Middleware
 from daemon.api.problems import CHALLENGE, Handler, Problem
 from daemon.api.registry import route_of
 from daemon.errors import ForbiddenError
-from daemon.settings import Settings, is_loopback
+from daemon.in_force import InForce
+from daemon.settings import is_loopback
 
 TOKEN_PROTOCOL = "onetrainerd.token."  # noqa: S105 - a prefix, no token
 """Browsers cannot set headers on a WebSocket: they offer the subprotocols `onetrainerd` and `onetrainerd.token.<token>`."""
@@ -27,7 +29,12 @@ class HostRules:
     """The hosts that requests may name, and the origins that pages may come from."""
 
     def __init__(self, bind_host: str, allowed_hosts: Iterable[str] = (), allowed_origins: Iterable[str] = ()) -> None:
-        self._hosts = {bind_host.lower(), *(host.lower() for host in allowed_hosts)}
+        self._bind_host = bind_host.lower()
+        self.change(allowed_hosts, allowed_origins)
+
+    def change(self, allowed_hosts: Iterable[str], allowed_origins: Iterable[str]) -> None:
+        """For the requests from now on."""
+        self._hosts = {self._bind_host, *(host.lower() for host in allowed_hosts)}
         self._origins = {origin.lower() for origin in allowed_origins}
 
     def check_host(self, request: web.Request) -> None:
@@ -59,9 +66,11 @@ class HostRules:
         )
 
 
-def guard(settings: Settings, token: str | None) -> Middleware:
+def guard(in_force: InForce, token: str | None) -> Middleware:
     """The middleware; *token* None: none is asked for."""
-    rules = HostRules(settings.host, settings.http.allowed_hosts, settings.http.allowed_origins)
+    http = in_force.now.http
+    rules = HostRules(in_force.now.host, http.allowed_hosts, http.allowed_origins)
+    in_force.on_change(lambda to_come: partial(rules.change, to_come.http.allowed_hosts, to_come.http.allowed_origins))
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:

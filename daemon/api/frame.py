@@ -4,10 +4,12 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from daemon.api import access, openapi, problems, request_ids
-from daemon.api.keys import SETTINGS
+from daemon.api import access, observing, openapi, problems, request_ids
+from daemon.api.keys import METER, SETTINGS
 from daemon.api.registry import Route, install
+from daemon.in_force import InForce
 from daemon.settings import Settings
+from daemon.telemetry.requests import RequestMeter
 
 
 def make_app(settings: Settings, token: str | None, routes: Sequence[Route]) -> web.Application:
@@ -15,9 +17,13 @@ def make_app(settings: Settings, token: str | None, routes: Sequence[Route]) -> 
 
     Run it with `server.ApiRunner`.
     """
-    middlewares = [request_ids.middleware, problems.middleware, access.guard(settings, token)]
+    in_force = InForce(settings)
+    meter = RequestMeter()
+    observed = observing.observer(meter, lambda: in_force.now.log.requests)
+    middlewares = [request_ids.middleware, observed, problems.middleware, access.guard(in_force, token)]
     app = web.Application(middlewares=middlewares, client_max_size=settings.http.max_body_bytes)
     request_ids.install(app)
-    app[SETTINGS] = settings
+    app[SETTINGS] = in_force
+    app[METER] = meter
     install(app, (*routes, *openapi.ROUTES))
     return app

@@ -11,13 +11,14 @@ from daemon.config.comparing import Comparer
 from daemon.config.current import CurrentConfig
 from daemon.config.presets import Presets
 from daemon.config.validation import Validator
+from daemon.in_force import InForce
 from daemon.paths import Roots
 from daemon.samples.names import SampleInfo
-from daemon.settings import Settings
 from daemon.supervisor.intake import Intake
 from daemon.supervisor.once import Once
 from daemon.supervisor.supervisor import Supervisor
 from daemon.system.info import SystemInfo
+from daemon.telemetry.requests import RequestMeter
 
 
 class SampleBook(Protocol):
@@ -36,7 +37,8 @@ class TrainingGuard(Protocol):
         ...
 
 
-SETTINGS: web.AppKey[Settings] = web.AppKey("settings", Settings)
+METER: web.AppKey[RequestMeter] = web.AppKey("request_meter", RequestMeter)
+SETTINGS: web.AppKey[InForce] = web.AppKey("settings", InForce)
 ROOTS: web.AppKey[Roots] = web.AppKey("roots", Roots)
 PRESETS: web.AppKey[Presets] = web.AppKey("presets", Presets)
 COMPARER: web.AppKey[Comparer] = web.AppKey("comparer", Comparer)

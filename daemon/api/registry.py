@@ -14,6 +14,7 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from daemon.api import binding, body
+from daemon.api.keys import SETTINGS
 from daemon.api.models.common import NoBody, NoQuery, QueryModel, RequestModel
 from daemon.api.rendering import json_response
 from daemon.errors import DaemonError
@@ -117,7 +118,8 @@ def routes_of(app: web.Application) -> Sequence[Route]:
 def _endpoint(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def endpoint(request: web.Request) -> web.StreamResponse:
         query = binding.query(route.query, request.query) if route.query is not NoQuery or request.query_string else NoQuery()
-        sent = NoBody() if route.body is NoBody else binding.body(route.body, await body.read_object(request, request.client_max_size))
+        limit = request.app[SETTINGS].now.http.max_body_bytes
+        sent = NoBody() if route.body is NoBody else binding.body(route.body, await body.read_object(request, limit))
         call = Call(request, sent, query, dict(request.match_info))
         answer = await route.handler(call)
         if isinstance(answer, web.StreamResponse):

@@ -14,7 +14,7 @@ async def info(call: Call[NoBody, NoQuery]) -> SystemInfo:
 
 
 async def models(call: Call[NoBody, NoQuery]) -> ModelList:
-    found = await asyncio.to_thread(list_models, call[SETTINGS].onetrainer.home)
+    found = await asyncio.to_thread(list_models, call[SETTINGS].now.onetrainer.home)
     return ModelList(models=[ModelInfo.model_validate(entry) for entry in found], count=len(found))
 
 

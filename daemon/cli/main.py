@@ -1,5 +1,6 @@
 """`onetrainerd`: parse, call one function, exit. What a command does is in its own module, imported only when it is asked for."""
 
+import functools
 import os
 import sys
 from pathlib import Path
@@ -36,14 +37,14 @@ def serve(
     backend: Annotated[str | None, typer.Option(metavar="builtin|onetrainer", help="The trainer.")] = None,
     onetrainer: Annotated[str | None, typer.Option(metavar="DIR", help="OneTrainer's checkout.")] = None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT. Trainings go on when it ends, and the next one adopts them."""
+    """Serve until SIGTERM or SIGINT. Trainings go on when it ends, and the next one adopts them. SIGHUP reloads the settings."""
     from daemon.app import serve as run  # noqa: PLC0415 - only this command pays for the server's imports
 
     flags = {
         "config": config, "state_dir": state_dir, "host": host, "port": port, "auth": auth, "backend": backend,
         "onetrainer.home": onetrainer,
     }  # fmt: skip
-    raise typer.Exit(run(_settings(flags)))
+    raise typer.Exit(run(functools.partial(_settings, flags)))
 
 
 @app.command()

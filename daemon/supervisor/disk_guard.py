@@ -36,6 +36,10 @@ class DiskGuard:
         self._ask = ask
         self._of_state_dir: DiskLevel = "ok"
 
+    def change_marks(self, marks: DiskMarks) -> None:
+        """From the next look on."""
+        self._marks = marks
+
     @property
     def level(self) -> DiskLevel:
         """The worst that is known: of the state directory, and of what live runs write to."""

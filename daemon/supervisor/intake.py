@@ -62,6 +62,10 @@ class Intake:
         self._validator = validator
         self._defaults = defaults
 
+    def change_defaults(self, defaults: Defaults) -> None:
+        """For the orders from now on."""
+        self._defaults = defaults
+
     def spec(self, order: Order) -> RunSpec:
         """The effective config of *order*, checked.
 

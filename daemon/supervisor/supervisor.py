@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import contextvars
 import functools
 import logging
 import shutil
@@ -97,6 +98,13 @@ class Supervisor:
                 await asyncio.gather(*self._tasks, return_exceptions=True)
                 for run in self._runs.values():
                     run.close()
+
+    def change_policy(self, policy: Policy) -> None:
+        """From now on; with more places, queued runs start. A run at work keeps its place, and the stop periods it began with."""
+        self._policy = policy
+        self._disk.change_marks(policy.disk)
+        self._fill_places()
+        self._spawn(self._remove_old(), "the retention")
 
     # Looking.
 
@@ -256,7 +264,8 @@ class Supervisor:
         except DaemonError:
             self._attempt_is_over(run)
             raise
-        self._spawn(self._hold(run), f"run {run.run_id}")
+        # A context of its own: the run outlives the request that began it, whose id its lines of log would else bear for days.
+        self._spawn(self._hold(run), f"run {run.run_id}", contextvars.Context())
 
     def _launch_file(self, backend: str, attempt: AttemptDirectory, continue_from: str | None) -> Record:
         return launch_file(attempt, self._trainer(backend), self._archive, self._policy.stop, continue_from)
@@ -348,8 +357,8 @@ class Supervisor:
             except Exception:  # noqa: BLE001 - the outer edge of a watch: one look that fails must not be the last
                 _LOG.exception("a look failed; the next one comes in %g s", seconds)
 
-    def _spawn(self, work: "asyncio._CoroutineLike[None]", name: str) -> asyncio.Task[None]:
-        task = asyncio.create_task(work, name=name)
+    def _spawn(self, work: "asyncio._CoroutineLike[None]", name: str, context: contextvars.Context | None = None) -> asyncio.Task[None]:
+        task = asyncio.create_task(work, name=name, context=context)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         return task
