@@ -67,6 +67,7 @@ from daemon.system.gpu import GpuMonitor
 from daemon.system.info import SystemInfo
 from daemon.system.probe import TrainerProbe
 from daemon.token import ensure_token
+from daemon.token_book import TokenBook
 from ipc import __version__
 from ipc.atomic import replace_json
 from ipc.errors import LockHeldError
@@ -129,9 +130,8 @@ async def _serve(settings: Settings, load: Callable[[], Settings], logs: Logs) -
     for number, handler in handlers.items():
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup(1) wants a hang-up to be ignored, sh(1) an interrupt of a job with &
             asyncio.get_running_loop().add_signal_handler(number, handler)
-    token = ensure_token(settings.state_dir / "token") if settings.auth == "token" else None
     try:
-        app = build_app(settings, token)
+        app = build_app(settings)
         app[SETTINGS].on_change(lambda to_come: functools.partial(logs.set_up, to_come.log))
     except OSError as error:
         raise UnavailableError(
@@ -214,15 +214,16 @@ def _bind(host: str, port: int) -> list[socket.socket]:
     return bound
 
 
-def build_app(settings: Settings, token: str | None) -> web.Application:
+def build_app(settings: Settings) -> web.Application:
     """All parts, put together; started and ended with the application."""
+    book = _token_book(settings.state_dir) if settings.auth == "token" else None
     cwd = Path.cwd()
     roots = Roots(settings.client_roots(), settings.onetrainer.home or cwd if settings.chosen_backend == "onetrainer" else cwd)
     validator = Validator(_schema(settings.chosen_backend), roots)
     current = CurrentConfig(settings.state_dir / "current.json")
     presets = Presets(settings.state_dir / "presets", data_folder("configs") / "presets", _preset_folders(settings))
     supervisor = _supervisor(settings, cwd)
-    app = make_app(settings, token, ROUTES)
+    app = make_app(settings, book, ROUTES)
     app[ROOTS] = roots
     app[VALIDATOR] = validator
     app[CURRENT] = current
@@ -250,6 +251,11 @@ def _follow(in_force: InForce, roots: Roots, intake: Intake, supervisor: Supervi
     in_force.on_change(lambda to_come: roots.prepared(to_come.client_roots()))
     in_force.on_change(lambda to_come: functools.partial(intake.change_defaults, _defaults(to_come)))
     in_force.on_change(lambda to_come: functools.partial(supervisor.change_policy, _policy(to_come)))
+
+
+def _token_book(state_dir: Path) -> TokenBook:
+    ensure_token(state_dir / "token")
+    return TokenBook(state_dir)
 
 
 def _supervisor(settings: Settings, cwd: Path) -> Supervisor:

@@ -236,6 +236,27 @@ class Http(Section):
     """Web pages of other origins that may call: "https://dash.example.org". A page served by the daemon itself needs no entry."""
 
 
+class Limits(Section):
+    """What one client may use up; beyond it the answer is 429 with Retry-After."""
+
+    live = frozenset({"failed_logins_per_minute", "calls_per_s", "calls_burst", "streams_per_token", "streams"})
+
+    failed_logins_per_minute: Annotated[int, Number, Field(ge=0, le=1_000_000)] = 10
+    """Wrong tokens from one address (of IPv6: one /64 network) in a minute. A right one is let in all the same. 0: no limit."""
+
+    calls_per_s: Annotated[float, Number, Field(ge=0, allow_inf_nan=False)] = 200.0
+    """Calls a second with one token, in the long run. 0: no limit."""
+
+    calls_burst: Annotated[int, Number, Field(ge=1, le=1_000_000)] = 2000
+    """Calls at once with one token, before calls_per_s counts."""
+
+    streams_per_token: Annotated[int, Number, Field(ge=1, le=65536)] = 128
+    """Open WebSockets and logs with one token."""
+
+    streams: Annotated[int, Number, Field(ge=1, le=65536)] = 384
+    """Open WebSockets and logs in all. There are at most 512 connections, so that this leaves some for calls."""
+
+
 class Log(Section):
     """What is written to standard error."""
 
@@ -269,7 +290,8 @@ class Settings(Section):
     """0 takes any free port."""
 
     auth: Literal["token", "none"] = "token"
-    """"token": every call but /health needs the bearer token in <state_dir>/token. "none": only on loopback."""
+    """"token": every call but /health needs a bearer token, that in <state_dir>/token or one of `onetrainerd token create`. "none": nobody
+    is asked for one, and it listens only on loopback."""
 
     backend: Annotated[Backend | None, BeforeValidator(_empty_is_none)] = _raw("")
     """"onetrainer" or "builtin" (a small real trainer for trying things out). Empty: onetrainer where a checkout is set, else builtin."""
@@ -283,6 +305,7 @@ class Settings(Section):
     disk: Disk = _raw({})
     retention: Kept = _raw({})
     http: Http = _raw({})
+    limits: Limits = _raw({})
     log: Log = _raw({})
 
     @field_validator("state_dir", mode="before")

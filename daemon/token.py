@@ -1,4 +1,4 @@
-"""The bearer token: 256 bits in a file that only the daemon's user can read."""
+"""The first token: 256 bits in a file that only the daemon's user can read. It is an admin's, and what the command line uses."""
 
 import os
 import secrets
@@ -7,8 +7,10 @@ import string
 from pathlib import Path
 
 from daemon.errors import NotFoundError, UnavailableError
-from ipc.atomic import sync_folder, write_all
+from ipc.atomic import replace_file, sync_folder, write_all
 
+FIRST = "first"
+"""Its name, beside those of `daemon/named_tokens.py`."""
 MIN_CHARACTERS = 32
 _ALPHABET = frozenset(string.ascii_letters + string.digits + "-_")
 
@@ -43,6 +45,31 @@ def ensure_token(path: Path) -> str:
     finally:
         temporary.unlink(missing_ok=True)
     return read_token(path)
+
+
+def rotate_token(path: Path) -> str:
+    """Put a new token in the place of the one in *path*, and return it. A running daemon takes it up with its next call.
+
+    Raises:
+        NotFoundError: there is none to replace (code `no_token`).
+        UnavailableError: it cannot be written (code `bad_token_file`).
+    """
+    if not path.exists():
+        raise NotFoundError(f"there is no token file {path}; the daemon makes it when it starts", code="no_token")
+    made = secrets.token_urlsafe(32)
+    try:
+        replace_file(path, f"{made}\n".encode(), 0o600)
+        give_to_owner_of(path.parent, path)
+    except OSError as error:
+        raise UnavailableError(f"the token file {path} cannot be replaced: {error.strerror}", code="bad_token_file") from error
+    return made
+
+
+def give_to_owner_of(folder: Path, path: Path) -> None:
+    """What root makes in a service's state directory belongs to the service, which could not read it otherwise."""
+    if os.geteuid() == 0:
+        owner = folder.stat()
+        os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 def read_token(path: Path) -> str:

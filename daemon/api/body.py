@@ -24,7 +24,8 @@ async def read_object(request: web.Request, limit: int, read_s: float = READ_S) 
         InvalidError: it is not a JSON object.
         ConnectionError: the client has gone.
     """
-    if not request.body_exists or request.content_length == 0:
+    check_type(request)
+    if not has_body(request):
         return {}
     _check_headers(request, limit)
     try:
@@ -42,13 +43,25 @@ async def read_object(request: web.Request, limit: int, read_s: float = READ_S) 
     return await asyncio.to_thread(parse_object, data, "the body")
 
 
-def _check_headers(request: web.Request, limit: int) -> None:
+def has_body(request: web.Request) -> bool:
+    """Whether a body is on its way. `curl -d ''` says a type and sends none."""
+    return request.body_exists and request.content_length != 0
+
+
+def check_type(request: web.Request) -> None:
+    """Raises Problem 415 for a body that is not application/json in UTF-8, also where none is read: an HTML form can send any other
+    to another origin without asking."""
+    if not has_body(request):
+        return
     if request.content_type != "application/json":
         given = repr(request.headers.get("Content-Type", "")[:100]) if "Content-Type" in request.headers else "none"
         raise Problem(415, f"the Content-Type is {given}; send application/json", {"code": "unsupported_media_type"}, closes=True)
     charset = request.charset or "utf-8"
     if charset.lower() not in {"utf-8", "utf8", "us-ascii"}:
         raise Problem(415, f"the charset is {charset[:40]!r}; JSON is UTF-8", {"code": "unsupported_media_type"}, closes=True)
+
+
+def _check_headers(request: web.Request, limit: int) -> None:
     if request.content_length is not None and request.content_length > limit:
         raise too_large(limit)
     if (expect := request.headers.get("Expect")) and expect.lower() != "100-continue":

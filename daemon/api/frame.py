@@ -1,6 +1,6 @@
 """The frame around the routes: an application whose every request is checked for access and whose every error has one form."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 from aiohttp import web
 
@@ -10,20 +10,34 @@ from daemon.api.registry import Route, install
 from daemon.in_force import InForce
 from daemon.settings import Settings
 from daemon.telemetry.requests import RequestMeter
+from daemon.token_book import TokenBook
 
 
-def make_app(settings: Settings, token: str | None, routes: Sequence[Route]) -> web.Application:
-    """An application with *routes* and `/openapi.json`, and no services yet: see `keys`. *token* None: none is asked for.
+def make_app(settings: Settings, book: TokenBook | None, routes: Sequence[Route]) -> web.Application:
+    """An application with *routes* and `/openapi.json`, and no services yet: see `keys`. *book* None: no token is asked for.
 
     Run it with `server.ApiRunner`.
     """
     in_force = InForce(settings)
     meter = RequestMeter()
     observed = observing.observer(meter, lambda: in_force.now.log.requests)
-    middlewares = [request_ids.middleware, observed, problems.middleware, access.guard(in_force, token)]
+    rules = access.Access(in_force, book)
+    middlewares = [request_ids.middleware, observed, problems.middleware, access.guard(rules)]
     app = web.Application(middlewares=middlewares, client_max_size=settings.http.max_body_bytes)
     request_ids.install(app)
+    app.on_response_prepare.append(rules.mark)
+    app.cleanup_ctx.append(_watch_streams)
+    app[access.ACCESS] = rules
     app[SETTINGS] = in_force
     app[METER] = meter
     install(app, (*routes, *openapi.ROUTES))
     return app
+
+
+async def _watch_streams(app: web.Application) -> AsyncIterator[None]:
+    rules = app[access.ACCESS]
+    if rules.book is None:
+        yield
+        return
+    async with rules.streams.watched(rules.book):
+        yield

@@ -21,6 +21,17 @@ _IDEMPOTENCY_KEY = {
     "description": "The same request with the same key is answered with the run that it began the first time, "
     "and `Idempotency-Replayed: true`; another request with it is a 409 (`idempotency_mismatch`).",
 }  # fmt: skip
+_SECURITY = {
+    "token": {
+        "type": "http", "scheme": "bearer",
+        "description": "`onetrainerd token` prints the first one, an admin's; `onetrainerd token create` makes others. An operation names "
+        "the role that it needs: `viewer` (reads, streams, samples) or `admin`, who may do that too. Not asked for with `--auth none`.",
+    },
+    "subprotocol": {
+        "type": "apiKey", "in": "header", "name": "Sec-WebSocket-Protocol",
+        "description": "For browsers, which cannot set headers on a WebSocket: `onetrainerd, onetrainerd.token.<token>`.",
+    },
+}  # fmt: skip
 _PARAMETER = re.compile(r"\{(\w+)(?::[^}]*)?\}")
 
 
@@ -46,18 +57,12 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
             "description": "A headless server for OneTrainer. Errors have one form everywhere: `ProblemBody`.",
         },
         "servers": [{"url": "/"}, {"url": "/api", "description": "Serves the routes of the seed API (`x-seed: true`) as well."}],
-        "security": [{"token": []}],
+        "security": [{"token": ["admin"]}],
         "paths": paths,
         "components": {
             "schemas": schemas,
             "responses": {name: _problem(name) for name in TYPES.values()},
-            "securitySchemes": {
-                "token": {
-                    "type": "http",
-                    "scheme": "bearer",
-                    "description": "`onetrainerd token` prints it. Not asked for with `--auth none`.",
-                }
-            },
+            "securitySchemes": _SECURITY,
         },
     }
 
@@ -76,11 +81,18 @@ def _operation(route: Route, references: Mapping[Any, Any], query: Mapping[str, 
         schema = references[route.body, "validation"]
         required = any(field.is_required() for field in route.body.model_fields.values())
         operation["requestBody"] = {"required": required, "content": {"application/json": {"schema": schema}}}
-    if route.public:
-        operation["security"] = []
+    operation["security"] = _security(route)
     for status in _error_statuses(route):
         operation["responses"][str(status)] = {"$ref": f"#/components/responses/{TYPES[status]}"}
     return operation
+
+
+def _security(route: Route) -> list[dict[str, list[str]]]:
+    """OpenAPI 3.1: for such schemes the array names the roles that are needed."""
+    if route.public:
+        return []
+    is_socket = issubclass(route.response, web.WebSocketResponse)
+    return [{scheme: [route.role]} for scheme in ("token", *(["subprotocol"] if is_socket else []))]
 
 
 def _path_parameters(route: Route) -> list[dict[str, Any]]:
@@ -115,11 +127,11 @@ def _answer(route: Route, references: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def _error_statuses(route: Route) -> list[int]:
-    statuses = {403, 500, *(status_of(error) for error in route.errors)}
+    statuses = {403, 415, 500, *(status_of(error) for error in route.errors)}
     if not route.public:
-        statuses.add(401)
+        statuses |= {401, 429}
     if route.body is not NoBody:
-        statuses |= {400, 413, 415}
+        statuses |= {400, 413}
     if route.query is not NoQuery:
         statuses.add(400)
     return sorted(statuses)
@@ -132,6 +144,8 @@ def _problem(name: str) -> dict[str, Any]:
     }
     if name == "Unauthorized":
         response["headers"] = {"WWW-Authenticate": {"schema": {"type": "string"}}}
+    if name == "TooManyRequests":
+        response["headers"] = {"Retry-After": {"schema": {"type": "integer", "minimum": 1}, "description": "Seconds."}}
     return response
 
 

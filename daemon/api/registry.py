@@ -64,6 +64,8 @@ class Route:
     role: Literal["viewer", "admin"] = "admin"
     media_type: str = "application/octet-stream"
     """What a handler that returns a response of its own sends."""
+    is_stream: bool = False
+    """Its answer stays open: it counts among `limits.streams`, and ends with its token."""
     is_once: bool = False
     """Takes an Idempotency-Key: see `idempotency`."""
     body: type[RequestModel] = field(init=False)
@@ -118,6 +120,8 @@ def routes_of(app: web.Application) -> Sequence[Route]:
 def _endpoint(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def endpoint(request: web.Request) -> web.StreamResponse:
         query = binding.query(route.query, request.query) if route.query is not NoQuery or request.query_string else NoQuery()
+        if route.body is NoBody:
+            body.check_type(request)
         limit = request.app[SETTINGS].now.http.max_body_bytes
         sent = NoBody() if route.body is NoBody else binding.body(route.body, await body.read_object(request, limit))
         call = Call(request, sent, query, dict(request.match_info))

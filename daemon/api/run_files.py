@@ -54,7 +54,7 @@ _READ_ERRORS = (NotFoundError, InvalidError)
 ROUTES = [
     Route(
         "GET", "/runs/{run_id}/log", get_log, "The trainer's console", "runs",
-        errors=_READ_ERRORS, role="viewer", media_type="text/plain",
+        errors=_READ_ERRORS, role="viewer", media_type="text/plain", is_stream=True,
     ),
     Route("GET", "/runs/{run_id}/samples", list_run_samples, "A run's samples, newest first", "runs", errors=_READ_ERRORS, role="viewer"),
     Route(

@@ -114,6 +114,9 @@ ROUTES = [
     Route("GET", "/training/progress", progress, "How far the training is", "training", seed=True, role="viewer"),
     Route("POST", "/samples/generate", generate, "Draw a sample of one's own", "samples", errors=_ORDER_ERRORS, seed=True),
     Route("POST", "/samples/generate/default", generate_default, "Draw the config's samples", "samples", errors=_ORDER_ERRORS, seed=True),
-    Route("GET", "/ws", stream, "The WebSocket of live messages", "stream", errors=(InvalidError,), seed=True, role="viewer"),
+    Route(
+        "GET", "/ws", stream, "The WebSocket of live messages", "stream",
+        errors=(InvalidError,), seed=True, role="viewer", is_stream=True,
+    ),
     Route("GET", "/health", health, "Whether the daemon is alive", "system", public=True, seed=True, role="viewer"),
 ]  # fmt: skip

@@ -47,12 +47,67 @@ def serve(
     raise typer.Exit(run(functools.partial(_settings, flags)))
 
 
-@app.command()
-def token(config: ConfigFile = None, state_dir: StateDir = None) -> None:
-    """Print the token that clients send as `Authorization: Bearer …`."""
-    from daemon.token import read_token  # noqa: PLC0415 - each command pays for its own imports alone
+tokens = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
+app.add_typer(tokens, name="token")
 
-    tell(read_token(_settings({"config": config, "state_dir": state_dir}).state_dir / "token"))
+
+@tokens.callback()
+def token(context: typer.Context, config: ConfigFile = None, state_dir: StateDir = None) -> None:
+    """Print the first token, an admin's, which clients send as `Authorization: Bearer …`; or make, list and revoke others."""
+    context.obj = {"config": config, "state_dir": state_dir}
+    if context.invoked_subcommand is None:
+        from daemon.token import read_token  # noqa: PLC0415 - each command pays for its own imports alone
+
+        tell(read_token(_state_dir(context, config, state_dir) / "token"))
+
+
+@tokens.command()
+def create(
+    context: typer.Context,
+    name: Annotated[str, typer.Option("--name", metavar="NAME", help="Whose it is: phone, ci, ada.")],
+    role: Annotated[str, typer.Option("--role", metavar="viewer|admin", help="viewer: reads, streams, samples. admin: everything.")],
+    expires: Annotated[str | None, typer.Option("--expires", metavar="30d", help="How long it is good for; default: for ever.")] = None,
+    config: ConfigFile = None,
+    state_dir: StateDir = None,
+) -> None:
+    """Make a token and print it, this once: only its hash is kept. A running daemon takes it at once."""
+    from daemon.cli import tokens as commands  # noqa: PLC0415 - each command pays for its own imports alone
+
+    commands.create(_state_dir(context, config, state_dir), name, role, expires)
+
+
+@tokens.command("list")
+def list_tokens(
+    context: typer.Context,
+    config: ConfigFile = None,
+    state_dir: StateDir = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """List the tokens: name, role, when made, until when."""
+    from daemon.cli import tokens as commands  # noqa: PLC0415 - each command pays for its own imports alone
+
+    commands.show(_state_dir(context, config, state_dir), as_json=as_json)
+
+
+@tokens.command()
+def revoke(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME")],
+    config: ConfigFile = None,
+    state_dir: StateDir = None,
+) -> None:
+    """Void a token. A running daemon refuses it at once, and closes within seconds what it has open."""
+    from daemon.cli import tokens as commands  # noqa: PLC0415 - each command pays for its own imports alone
+
+    commands.revoke(_state_dir(context, config, state_dir), name)
+
+
+@tokens.command()
+def rotate(context: typer.Context, config: ConfigFile = None, state_dir: StateDir = None) -> None:
+    """Replace the first token by a new one, and print that."""
+    from daemon.cli import tokens as commands  # noqa: PLC0415 - each command pays for its own imports alone
+
+    commands.rotate(_state_dir(context, config, state_dir))
 
 
 @app.command()
@@ -88,6 +143,13 @@ def _settings(flags: dict[str, Any]) -> Any:
     from daemon.settings import load_settings  # noqa: PLC0415 - each command pays for its own imports alone
 
     return load_settings(flags, os.environ, _working_directory())
+
+
+def _state_dir(context: typer.Context, config: str | None, state_dir: str | None) -> Path:
+    """The state directory; its options may stand before a sub-command or behind it."""
+    before = context.obj or {}
+    settings = _settings({"config": config or before.get("config"), "state_dir": state_dir or before.get("state_dir")})
+    return Path(settings.state_dir)
 
 
 def _working_directory() -> Path:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any, Literal
 
 import aiohttp
@@ -17,6 +18,7 @@ from daemon.api.registry import Call, Route
 from daemon.api.server import ApiRunner
 from daemon.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError, UnavailableError, UnsupportedError
 from daemon.settings import Settings
+from daemon.token_book import TokenBook
 
 TOKEN = "t" * 43
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -155,15 +157,23 @@ class Server:
 Serve = Callable[..., Awaitable[Server]]
 
 
+def book_of(folder: Path) -> TokenBook:
+    """The tokens of a state directory *folder* whose first token is TOKEN."""
+    (folder / "token").touch(0o600)
+    (folder / "token").write_text(TOKEN)
+    return TokenBook(folder)
+
+
 @pytest.fixture
-async def serve() -> AsyncIterator[Serve]:
-    """Start servers; they end with the test."""
+async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
+    """Start servers; they end with the test. *token* None: they ask for none. Their state directory is `tmp_path`."""
     async with AsyncExitStack() as stack:
 
         async def start(
             routes: list[Route] | None = None, token: str | None = TOKEN, app: web.Application | None = None, **settings: Any
         ) -> Server:
-            made = app or make_app(Settings(**settings), token, DEMO if routes is None else routes)
+            book = None if token is None else book_of(tmp_path)
+            made = app or make_app(Settings(state_dir=tmp_path, **settings), book, DEMO if routes is None else routes)
             runner = ApiRunner(made, shutdown_timeout=0.1)
             await runner.setup()
             stack.push_async_callback(runner.cleanup)

@@ -177,9 +177,14 @@ async def test_an_empty_body_counts_as_an_empty_object(server: Server) -> None:
     assert answer["details"]["errors"] == [{"loc": ["name"], "msg": "Field required", "type": "missing"}]
 
 
-async def test_a_route_without_a_body_ignores_one(server: Server) -> None:
-    async with server.call("DELETE", "/things/x", data=b"whatever", headers={"Content-Type": "text/plain"}) as response:
+async def test_a_route_without_a_body_ignores_one_of_json_and_refuses_what_a_form_could_send(server: Server) -> None:
+    async with server.call("DELETE", "/things/x", json={"what": "ever"}) as response:
         assert response.status == 200
+    for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"):
+        async with server.call("DELETE", "/things/x", data=b"whatever", headers={"Content-Type": kind}) as response:
+            assert response.status == 415
+        async with server.call("DELETE", "/things/x", data=b"", headers={"Content-Type": kind}) as response:
+            assert response.status == 200
 
 
 async def test_a_body_said_to_be_too_large_is_refused_before_it_is_sent(server: Server) -> None:

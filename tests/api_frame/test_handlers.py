@@ -25,7 +25,7 @@ from daemon.samples.index import list_folder
 from daemon.samples.names import SampleInfo, sample_id
 from daemon.settings import Settings
 from daemon.system.info import SystemInfo
-from tests.api_frame.conftest import TOKEN, Serve, Server
+from tests.api_frame.conftest import Serve, Server, book_of
 
 
 def png() -> bytes:
@@ -72,7 +72,7 @@ async def server(serve: Serve, tmp_path: Path, guard: Guard) -> Server:
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "builtin/digits.json").write_text('{"epochs": 2}')
     roots = Roots([tmp_path], tmp_path)
-    app = make_app(Settings(), TOKEN, [*config.ROUTES, *samples.ROUTES, *system.ROUTES])
+    app = make_app(Settings(state_dir=tmp_path), book_of(tmp_path), [*config.ROUTES, *samples.ROUTES, *system.ROUTES])
     app[ROOTS] = roots
     app[PRESETS] = Presets(tmp_path / "presets", tmp_path / "builtin")
     app[CURRENT] = CurrentConfig(tmp_path / "current.json")
@@ -152,7 +152,7 @@ async def test_each_preset_is_read_changed_and_deleted_by_the_url_that_the_list_
 @pytest.mark.skipif("ONETRAINER_HOME" not in os.environ, reason="OneTrainer is not here")
 async def test_every_preset_that_onetrainer_ships_comes_unchanged_through_its_url(serve: Serve, tmp_path: Path) -> None:
     folder = Path(os.environ["ONETRAINER_HOME"]) / "training_presets"
-    app = make_app(Settings(), TOKEN, config.ROUTES)
+    app = make_app(Settings(state_dir=tmp_path), book_of(tmp_path), config.ROUTES)
     app[PRESETS] = Presets(tmp_path / "presets", tmp_path / "builtin", [folder])
     server = await serve(app=app)
     listed = (await ask(server, "GET", "/config/presets")).json["presets"]

@@ -8,6 +8,8 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,6 +66,69 @@ def test_token_prints_the_token_and_nothing_else(server: subprocess.Popen[str], 
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout == (tmp_path / "state" / "token").read_text()
     assert (tmp_path / "state" / "token").stat().st_mode & 0o777 == 0o600
+
+
+def test_tokens_are_made_listed_revoked_and_rotated_under_a_running_daemon(server: subprocess.Popen[str], tmp_path: Path) -> None:
+    url = listening(server)
+    made = run(tmp_path, "token", "create", "--role", "viewer", "--name", "phone", "--expires", "30d", "--state-dir", "state")
+    assert (made.returncode, made.stderr) == (0, "this is the viewer token 'phone', for 30d; it is shown only now\n")
+    token = made.stdout.removesuffix("\n")
+    assert re.fullmatch(r"[A-Za-z0-9_-]{43}", token)
+    assert answered(url, token) == 200
+    listed = run(tmp_path, "token", "--state-dir", "state", "list")
+    assert re.fullmatch(r"first +admin +made \S+ \S+\nphone +viewer +made \S+ \S+ +until \S+ \S+\n", listed.stdout), listed.stdout
+    tokens = json.loads(run(tmp_path, "token", "list", "--json", "--state-dir", "state").stdout)["tokens"]
+    assert [(one["name"], one["role"], one["expired"]) for one in tokens] == [("first", "admin", False), ("phone", "viewer", False)]
+    assert tokens[1]["expires"] - tokens[1]["created"] == 30 * 86400
+    assert token not in listed.stdout + str(tokens)
+    revoked = run(tmp_path, "token", "revoke", "phone", "--state-dir", "state")
+    assert (revoked.returncode, revoked.stdout, revoked.stderr) == (0, "", "token 'phone' is revoked\n")
+    assert answered(url, token) == 401
+    first = run(tmp_path, "token", "--state-dir", "state").stdout
+    new = run(tmp_path, "token", "rotate", "--state-dir", "state").stdout
+    assert new == run(tmp_path, "token", "--state-dir", "state").stdout != first
+    assert (answered(url, first.strip()), answered(url, new.strip())) == (401, 200)
+    assert run(tmp_path, "status", "--state-dir", "state").returncode == 0
+
+
+def answered(url: str, token: str) -> int:
+    request = urllib.request.Request(f"{url}/runs", headers={"Authorization": f"Bearer {token}"})
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["create", "--name", "phone", "--role", "root"], "should be 'viewer' or 'admin'"),
+        (["create", "--name", "a b", "--role", "viewer"], "no name for a token"),
+        (["create", "--name", "first", "--role", "viewer"], "there is a token 'first' already"),
+        (["create", "--name", "phone", "--role", "viewer", "--expires", "soon"], "should be like 12h"),
+        (["create", "--name", "phone", "--role", "viewer", "--expires", "0d"], "should be like 12h"),
+        (["revoke", "phone"], "there is no token 'phone'"),
+        (["revoke", "first"], "token rotate"),
+        (["rotate"], "there is no token file"),
+        (["create", "--name", "phone", "--role", "viewer", "--state-dir", "none"], "there is no state directory"),
+    ],
+)
+def test_what_a_token_command_cannot_do_is_said_in_one_line(tmp_path: Path, arguments: list[str], told: str) -> None:
+    (tmp_path / "state").mkdir()
+    result = run(tmp_path, "token", "--state-dir", "state", *arguments)
+    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (1, "", 1), result.stderr
+    assert told in result.stderr
+
+
+def test_a_token_that_nobody_could_read_is_not_kept(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    command = [*COMMAND, "token", "create", "--name", "phone", "--role", "viewer", "--state-dir", "state"]
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert result.returncode == 1
+    assert json.loads((tmp_path / "state" / "tokens.json").read_text())["tokens"] == []
 
 
 def test_status_tells_what_the_daemon_does_for_people_and_for_programs(server: subprocess.Popen[str], tmp_path: Path) -> None:
