@@ -17,7 +17,7 @@ from typing import Any
 
 from aiohttp import web
 
-from daemon.api import config, run_files, runs, samples, system, training
+from daemon.api import config, operations, run_files, runs, samples, system, training
 from daemon.api.frame import make_app
 from daemon.api.keys import (
     COMPARER,
@@ -27,6 +27,7 @@ from daemon.api.keys import (
     LOGS,
     ONCE,
     PRESETS,
+    RELOADER,
     ROOTS,
     SAMPLES,
     SETTINGS,
@@ -48,6 +49,7 @@ from daemon.errors import UnavailableError
 from daemon.hangup import HangUp
 from daemon.in_force import InForce
 from daemon.logs import Logs
+from daemon.operating import watch
 from daemon.paths import Roots
 from daemon.reloading import Reloader
 from daemon.runs.disk import DiskMarks
@@ -76,7 +78,7 @@ from ipc.locks import FileLock
 _LOG = logging.getLogger(__name__)
 _GOODBYE_S = 5.0
 _DESCRIPTORS = 65536
-ROUTES = [*training.ROUTES, *runs.ROUTES, *run_files.ROUTES, *config.ROUTES, *samples.ROUTES, *system.ROUTES]
+ROUTES = [*training.ROUTES, *runs.ROUTES, *run_files.ROUTES, *config.ROUTES, *samples.ROUTES, *system.ROUTES, *operations.ROUTES]
 
 
 def serve(load: Callable[[], Settings]) -> int:
@@ -131,8 +133,7 @@ async def _serve(settings: Settings, load: Callable[[], Settings], logs: Logs) -
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup(1) wants a hang-up to be ignored, sh(1) an interrupt of a job with &
             asyncio.get_running_loop().add_signal_handler(number, handler)
     try:
-        app = build_app(settings)
-        app[SETTINGS].on_change(lambda to_come: functools.partial(logs.set_up, to_come.log))
+        app = build_app(settings, load, logs)
     except OSError as error:
         raise UnavailableError(
             f"the state directory {settings.state_dir} cannot be used: {error.filename}: {error.strerror}; "
@@ -151,7 +152,7 @@ async def _serve(settings: Settings, load: Callable[[], Settings], logs: Logs) -
         except OSError as error:  # a full disk must not keep the trainings without a daemon
             _LOG.error("the command line cannot find this daemon by itself: %s/endpoint.json: %s", settings.state_dir, error)
         _announce(f"onetrainerd {__version__} listens on {url} with the {settings.chosen_backend} trainer")
-        reloads = asyncio.create_task(_reload_on(hung_up, Reloader(app[SETTINGS], load), stopped), name="reloads")
+        reloads = asyncio.create_task(_reload_on(hung_up, app[RELOADER], stopped), name="reloads")
         await stopped.wait()
         reloads.cancel()
         _LOG.info("stopping; trainings go on and the next daemon adopts them")
@@ -214,8 +215,8 @@ def _bind(host: str, port: int) -> list[socket.socket]:
     return bound
 
 
-def build_app(settings: Settings) -> web.Application:
-    """All parts, put together; started and ended with the application."""
+def build_app(settings: Settings, load: Callable[[], Settings] | None = None, logs: Logs | None = None) -> web.Application:
+    """All parts, put together; started and ended with the application. Without *load* a reload finds the same settings again."""
     book = _token_book(settings.state_dir) if settings.auth == "token" else None
     cwd = Path.cwd()
     roots = Roots(settings.client_roots(), settings.onetrainer.home or cwd if settings.chosen_backend == "onetrainer" else cwd)
@@ -240,7 +241,9 @@ def build_app(settings: Settings) -> web.Application:
     probe = TrainerProbe(_trainer_python(settings), settings.state_dir / "trainer.json")
     app[SYSTEM] = SystemInfo(gpus, probe)
     _follow(app[SETTINGS], roots, app[INTAKE], supervisor)
-    for part in (gpus, probe, supervisor.running()):
+    watching = watch(app, load or (lambda: settings), logs or Logs(current_request_id), gpus)
+    parts: list[contextlib.AbstractAsyncContextManager[object]] = [gpus, probe, supervisor.running(), *watching]
+    for part in parts:
         app.cleanup_ctx.append(_entered(part))
     app.on_shutdown.append(_close_sockets)
     return app

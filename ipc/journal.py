@@ -144,6 +144,15 @@ class JournalReader:
                 break
         return records
 
+    def unread_bytes(self) -> int:
+        """How much lies behind what was given out, in whole lines or not; 0 where the segments cannot be looked at."""
+        behind = -self._offset
+        for first in _segments(self._folder):
+            if first >= self._segment:
+                with contextlib.suppress(OSError):
+                    behind += os.stat(self._folder / _segment_name(first)).st_size
+        return max(0, behind)
+
     def close(self) -> None:
         if self._fd >= 0:
             os.close(self._fd)

@@ -13,12 +13,16 @@ from daemon.config.presets import Presets
 from daemon.config.validation import Validator
 from daemon.in_force import InForce
 from daemon.paths import Roots
+from daemon.reloading import Reloader
 from daemon.samples.names import SampleInfo
 from daemon.supervisor.intake import Intake
 from daemon.supervisor.once import Once
+from daemon.supervisor.readiness import Readiness
 from daemon.supervisor.supervisor import Supervisor
 from daemon.system.info import SystemInfo
+from daemon.telemetry.machine import GpuCache
 from daemon.telemetry.requests import RequestMeter
+from daemon.telemetry.sheet import Telemetry
 
 
 class SampleBook(Protocol):
@@ -37,6 +41,10 @@ class TrainingGuard(Protocol):
         ...
 
 
+GPUS: web.AppKey[GpuCache] = web.AppKey("gpus", GpuCache)
+READINESS: web.AppKey[Readiness] = web.AppKey("readiness", Readiness)
+RELOADER: web.AppKey[Reloader] = web.AppKey("reloader", Reloader)
+TELEMETRY: web.AppKey[Telemetry] = web.AppKey("telemetry", Telemetry)
 METER: web.AppKey[RequestMeter] = web.AppKey("request_meter", RequestMeter)
 SETTINGS: web.AppKey[InForce] = web.AppKey("settings", InForce)
 ROOTS: web.AppKey[Roots] = web.AppKey("roots", Roots)

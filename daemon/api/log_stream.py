@@ -33,6 +33,10 @@ class LogStreams:
 
     def __init__(self) -> None:
         self._is_leaving = False
+        self._open = 0
+
+    def __len__(self) -> int:
+        return self._open
 
     async def serve(self, request: web.Request, feed: ConsoleFeed, bell: Bell) -> LogStream:
         """Send what *feed* gives, to its end. Raises ConnectionError when the client has gone, is cut off, or the daemon leaves."""
@@ -41,7 +45,11 @@ class LogStreams:
             response.content_type, response.charset = "text/plain", "utf-8"
             await response.prepare(request)
             if request.method != "HEAD":
-                await self._send_all(request, response, feed, bell)
+                self._open += 1
+                try:
+                    await self._send_all(request, response, feed, bell)
+                finally:
+                    self._open -= 1
             await response.write_eof()
             return response
 

@@ -35,6 +35,8 @@ class DiskGuard:
         self._marks = marks
         self._ask = ask
         self._of_state_dir: DiskLevel = "ok"
+        self.rooms: tuple[Room, ...] = ()
+        """The file systems as they were at the last look, one for each path."""
 
     def change_marks(self, marks: DiskMarks) -> None:
         """From the next look on."""
@@ -50,6 +52,7 @@ class DiskGuard:
         """Look once; to be called every `LOOK_S` seconds."""
         live = [run for run in self._runs() if run.view.is_live]
         own, rooms = await asyncio.to_thread(self._measure, live)
+        self.rooms = tuple({room.path: room for room in (*own, *(room for found in rooms for room in found))}.values())
         before, (self._of_state_dir, _) = self._of_state_dir, worst(self._marks, own, self._of_state_dir)
         if own and self._of_state_dir != before:
             _LOG.warning("%s: %d bytes are free: %s", self._state_dir, own[0].free, self._of_state_dir)

@@ -51,6 +51,8 @@ class History:
         self._writer: JournalWriter | None = None
         self._behind = 0
         self._told_damage: set[bytes] = set()
+        self.last_event_at: float | None = None
+        """When the last record was journaled that was taken in, in Unix seconds; None before the first."""
 
     @property
     def spot(self) -> Spot:
@@ -75,11 +77,17 @@ class History:
             if record.get("type") == "journal.damaged":
                 self._told_damage.add(orjson.dumps(record.get("damage")))
             before, self.view = spot, after
+        if entries and isinstance(at := entries[-1].record.get("ts"), int | float):
+            self.last_event_at = at
         self._recent.extend(entries)
         self._since_checkpoint += len(entries)
         if self._since_checkpoint >= _CHECKPOINT_EVERY:
             self.checkpoint()
         return entries
+
+    def unread_bytes(self) -> int:
+        """How much of the journals has not been taken in. Looks at the state directory, as `advance` does."""
+        return self._reader.unread_bytes()
 
     def append(self, kind: str, fields: Record) -> None:
         """Journal a record of the daemon's own, behind what has been taken in; `advance` gives it back. Synced before it returns.

@@ -57,6 +57,10 @@ class MergedReader:
             self._damage.append({"journal": name, "bad_lines": reader.bad_lines, "near_seq": reader.seq})
             reader.bad_lines = 0
 
+    def unread_bytes(self) -> int:
+        """As `JournalReader.unread_bytes`, of both journals."""
+        return self._own.unread_bytes() + (self._attempt.unread_bytes() if self._attempt is not None else 0)
+
     def close(self) -> None:
         self._own.close()
         if self._attempt is not None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from daemon.errors import ConflictError, DaemonError, NotFoundError, UnavailableError
-from daemon.runs.disk import DiskMarks
+from daemon.runs.disk import DiskMarks, Room
 from daemon.runs.fold import Record
 from daemon.runs.policies import DiskLevel
 from daemon.runs.restart import remaining_s
@@ -79,6 +79,7 @@ class Supervisor:
         self._disk = DiskGuard(self._runs.values, store.state_dir, policy.disk)
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_leaving = False
+        self._has_adopted = False
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -86,6 +87,7 @@ class Supervisor:
         async with self.sightings.running():
             self._adopt_all()
             self._fill_places()
+            self._has_adopted = True
             self._spawn(self._every(STALL_LOOK_S, self._stalls.look), "the stall watch")
             self._spawn(self._every(DISK_LOOK_S, self._disk.look), "the disk guard")
             self._spawn(self._remove_old(), "the retention")
@@ -126,6 +128,21 @@ class Supervisor:
     def run_ids_after(self, run_id: str) -> list[str]:
         """The ids of the runs created after *run_id*, oldest first."""
         return [other for other in self._runs if other > run_id]
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether every run that an earlier daemon left is adopted, and this one does not leave."""
+        return self._has_adopted and not self._is_leaving
+
+    @property
+    def places(self) -> int:
+        """How many runs may be at work at the same time."""
+        return self._policy.max_concurrent_runs
+
+    @property
+    def rooms(self) -> Sequence[Room]:
+        """As `DiskGuard.rooms`."""
+        return self._disk.rooms
 
     @property
     def disk_level(self) -> DiskLevel:
