@@ -41,6 +41,7 @@ from daemon.api.request_ids import current_request_id
 from daemon.api.server import ApiRunner
 from daemon.api.stream import Sockets
 from daemon.config.comparing import Comparer
+from daemon.config.composing import Composer
 from daemon.config.current import CurrentConfig
 from daemon.config.presets import Presets
 from daemon.config.validation import Validator
@@ -222,6 +223,7 @@ def build_app(settings: Settings, load: Callable[[], Settings] | None = None, lo
     roots = Roots(settings.client_roots(), settings.onetrainer.home or cwd if settings.chosen_backend == "onetrainer" else cwd)
     validator = Validator(_schema(settings.chosen_backend), roots)
     current = CurrentConfig(settings.state_dir / "current.json")
+    schema = functools.partial(_schema, settings.chosen_backend)
     presets = Presets(settings.state_dir / "presets", data_folder("configs") / "presets", _preset_folders(settings))
     supervisor = _supervisor(settings, cwd)
     app = make_app(settings, book, ROUTES)
@@ -229,8 +231,8 @@ def build_app(settings: Settings, load: Callable[[], Settings] | None = None, lo
     app[VALIDATOR] = validator
     app[CURRENT] = current
     app[PRESETS] = presets
-    app[COMPARER] = Comparer(functools.partial(_schema, settings.chosen_backend), current, presets)
-    app[INTAKE] = Intake(settings.chosen_backend, roots, current, validator, _defaults(settings))
+    app[COMPARER] = Comparer(schema, current, presets)
+    app[INTAKE] = Intake(settings.chosen_backend, roots, current, validator, _defaults(settings), Composer(presets, schema))
     app[SUPERVISOR] = supervisor
     app[SOCKETS] = Sockets()
     app[LOGS] = LogStreams()

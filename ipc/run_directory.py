@@ -26,6 +26,10 @@ class AttemptDirectory(NamedTuple):
         return self.path / "launch.json"
 
     @property
+    def config(self) -> Path:
+        return self.path / "config.json"
+
+    @property
     def control_pipe(self) -> Path:
         return self.path / "control.pipe"
 

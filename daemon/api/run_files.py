@@ -5,12 +5,12 @@ import asyncio
 from daemon.api.keys import LOGS, SUPERVISOR
 from daemon.api.log_stream import LogStream
 from daemon.api.models.common import NoBody, NoQuery
-from daemon.api.models.config import ConfigResponse
 from daemon.api.models.run_files import (
     BackupInfo,
     BackupList,
     BackupsQuery,
     LogQuery,
+    RunConfig,
     RunSample,
     RunSampleList,
     RunSamplesQuery,
@@ -44,9 +44,9 @@ async def list_backups(call: Call[NoBody, BackupsQuery]) -> BackupList:
     )
 
 
-async def get_run_config(call: Call[NoBody, NoQuery]) -> ConfigResponse:
+async def get_run_config(call: Call[NoBody, NoQuery]) -> RunConfig:
     run = call[SUPERVISOR].run(call.path["run_id"])
-    return ConfigResponse(config=await asyncio.to_thread(config_of, run.directory))
+    return RunConfig.model_validate(await asyncio.to_thread(config_of, run.directory))
 
 
 _READ_ERRORS = (NotFoundError, InvalidError)
@@ -62,7 +62,7 @@ ROUTES = [
         errors=_READ_ERRORS, role="viewer",
     ),
     Route(
-        "GET", "/runs/{run_id}/config", get_run_config, "What the trainer was given, without secrets", "runs",
+        "GET", "/runs/{run_id}/config", get_run_config, "What the trainer was given, and what it made of it", "runs",
         errors=(NotFoundError,), role="viewer",
     ),
 ]  # fmt: skip

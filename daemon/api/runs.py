@@ -11,6 +11,7 @@ from daemon.api.models.common import NoBody, NoQuery, Success
 from daemon.api.models.runs import (
     Events,
     EventsQuery,
+    OverrideFields,
     PauseRequest,
     Restart,
     Run,
@@ -22,6 +23,7 @@ from daemon.api.models.runs import (
     StopRequest,
 )
 from daemon.api.registry import Call, Route
+from daemon.config.composing import Overrides
 from daemon.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError, UnavailableError, UnsupportedError
 from daemon.runs.spot import Cursor, Mark, bad_cursor
 from daemon.runs.view import RunView
@@ -43,7 +45,7 @@ async def create_run(call: Call[RunRequest, NoQuery]) -> Run:
     order = Order(
         body.config_path, body.config, body.secrets_path, body.name, body.continue_from, force=body.force,
         restart=body.restart.model_dump(exclude_none=True) if body.restart else {},
-        stall=body.stall.model_dump(exclude_none=True) if body.stall else {},
+        stall=body.stall.model_dump(exclude_none=True) if body.stall else {}, overrides=overrides_of(body),
     )  # fmt: skip
 
     async def make(idempotency: Mapping[str, str] | None) -> LiveRun:
@@ -53,6 +55,10 @@ async def create_run(call: Call[RunRequest, NoQuery]) -> Run:
         return run
 
     return shown(await once(call, make))
+
+
+def overrides_of(body: OverrideFields) -> Overrides:
+    return Overrides(body.preset, body.config_values or (), body.concepts, body.samples)
 
 
 async def get_events(call: Call[NoBody, EventsQuery]) -> Events:
@@ -114,7 +120,13 @@ def shown(run: LiveRun) -> Run:
     progress = RunProgress.model_validate(view.progress) if view.progress else None
     fields = {name: getattr(view, name) for name in Run.model_fields if hasattr(view, name)}
     meta = run.stored.meta
-    fields |= {"id": run.run_id, "name": meta.get("name"), "config_path": meta.get("config_path"), "progress": progress}
+    fields |= {
+        "id": run.run_id,
+        "name": meta.get("name"),
+        "config_path": meta.get("config_path"),
+        "preset": meta.get("preset"),
+        "progress": progress,
+    }
     fields |= {"restart": Restart.model_validate(asdict(view.restart)), "stall": Stall.model_validate(view.stall)}
     return Run(**fields | {"capabilities": list(view.capabilities)})
 

@@ -14,7 +14,7 @@ from daemon.api.models.runs import PauseRequest, StopRequest
 from daemon.api.models.samples import SampleGenerateRequest
 from daemon.api.models.training import Progress, ProgressResponse, StartRequest, Status
 from daemon.api.registry import Call, Route
-from daemon.api.runs import ordered, paused
+from daemon.api.runs import ordered, overrides_of, paused
 from daemon.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError, UnavailableError, UnsupportedError
 from daemon.runs import seed
 from daemon.supervisor.intake import Order
@@ -26,7 +26,8 @@ class StreamQuery(QueryModel):
 
 
 async def start(call: Call[StartRequest, NoQuery]) -> Success:
-    order = Order(config_path=call.body.config_path or None, secrets_path=call.body.secrets_path, force=call.body.force)
+    body = call.body
+    order = Order(body.config_path or None, body.config, body.secrets_path, force=body.force, overrides=overrides_of(body))
 
     async def make(idempotency: Mapping[str, str] | None) -> LiveRun:
         spec = await asyncio.to_thread(call[INTAKE].spec, replace(order, idempotency=idempotency))

@@ -37,7 +37,7 @@ def _masked(key: str, value: Any) -> Any:
             return {name: _masked(name, inner) for name, inner in value.items()}
         case list():
             return [_masked(key, inner) for inner in value]
-        case str() if value and key.lower() in _NAMES:
+        case str() if value and key.lower().rpartition(".")[2] in _NAMES:  # `cloud.api_key` among single values
             return _MASK
         case _:
             return value

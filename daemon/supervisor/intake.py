@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from daemon.config.composing import Composed, Composer, Overrides, without_values
 from daemon.config.current import CurrentConfig
 from daemon.config.inlining import inline_lists
 from daemon.config.loading import load_config_file
@@ -26,7 +27,8 @@ _WORKSPACE = "workspace/run"
 
 @dataclass(frozen=True)
 class Order:
-    """A run as a client asks for it: *config* inline, or the file *config_path*, or, with neither, the current config."""
+    """A run as a client asks for it: *config* inline, or the file *config_path*; with neither, the preset of *overrides* alone, or, without
+    one, the current config."""
 
     config_path: str | None = None
     config: Mapping[str, Any] | None = None
@@ -40,6 +42,12 @@ class Order:
     """Fields of the policies that are to be other than the settings say."""
     force: bool = False
     """Start also where there is not room enough."""
+    overrides: Overrides = Overrides()  # noqa: RUF009 - immutable
+
+    @property
+    def is_current(self) -> bool:
+        """It is the current config that is run, whatever goes over it."""
+        return self.config is None and not self.config_path and self.overrides.preset is None
 
 
 @dataclass(frozen=True)
@@ -55,12 +63,15 @@ class Defaults:
 class Intake:
     """Turns orders into specs. What it lets through can start; everything else is refused before a process exists."""
 
-    def __init__(self, backend: str, roots: Roots, current: CurrentConfig, validator: Validator, defaults: Defaults) -> None:
+    def __init__(
+        self, backend: str, roots: Roots, current: CurrentConfig, validator: Validator, defaults: Defaults, composer: Composer
+    ) -> None:
         self._backend = backend
         self._roots = roots
         self._current = current
         self._validator = validator
         self._defaults = defaults
+        self._composer = composer
 
     def change_defaults(self, defaults: Defaults) -> None:
         """For the orders from now on."""
@@ -70,12 +81,13 @@ class Intake:
         """The effective config of *order*, checked.
 
         Raises:
-            InvalidError: the file is not JSON; the config cannot be trained with (code `invalid_config`, all errors in the details);
-                there is no room for what it will write (code `disk_full`).
-            NotFoundError: no such file, or no current config.
+            InvalidError: the file is not JSON; a value cannot be set (code `bad_config_value`); the config cannot be trained with
+                (code `invalid_config`, all errors in the details); there is no room for what it will write (code `disk_full`).
+            NotFoundError: no such file, no such preset, or no current config.
             ForbiddenError: a path outside the roots.
         """
-        config, secrets = split(self._config(order))
+        composed = self._composed(order)
+        config, secrets = split(composed.config)
         verdict = self._validator.validate(config)
         if not verdict.valid:
             more = f" (and {len(verdict.errors) - 1} more)" if len(verdict.errors) > 1 else ""
@@ -90,20 +102,24 @@ class Intake:
         if not order.force:
             refuse_if_full(needs, self._defaults.disk)
         return RunSpec(
-            self._backend, config, config_path=order.config_path or None, name=order.name, secrets=secrets,
+            self._backend, composed.for_onetrainer(config) if self._backend == "onetrainer" else config,
+            config_path=order.config_path or None, name=order.name, secrets=secrets,
             continue_from=self._backup(order.continue_from, config) if order.continue_from else None, idempotency=order.idempotency,
             restart=RestartPolicy.from_json({**asdict(self._defaults.restart), **order.restart}),
             stall=StallPolicy.from_json({**asdict(self._defaults.stall), **order.stall}),
+            preset=order.overrides.preset,
             writes=tuple(str(need.path) for need in needs if need.path != self._defaults.state_dir),
         )  # fmt: skip
 
     def began(self, order: Order, spec: RunSpec) -> None:
         """The current config is the one of the run last started. One that was asked for as such stays as it was put, secrets included."""
-        if order.config is not None or order.config_path:
-            try:
-                self._current.set(spec.config)
-            except DaemonError as error:
-                _LOG.warning("the run has begun, but its config could not be noted as the current one: %s", error)
+        if order.is_current and order.overrides.is_empty:
+            return
+        try:
+            kept = {"secrets": secrets} if order.is_current and (secrets := self._current.get().get("secrets")) else {}
+            self._current.set({**without_values(spec.config), **kept})
+        except DaemonError as error:
+            _LOG.warning("the run has begun, but its config could not be noted as the current one: %s", error)
 
     def _backup(self, text: str, config: Mapping[str, Any]) -> str:
         """The path of the whole backup that *text* names."""
@@ -119,9 +135,14 @@ class Intake:
             )
         return str(path)
 
+    def _composed(self, order: Order) -> Composed:
+        if order.config is not None and order.config_path:
+            raise InvalidError("config and config_path are both given; give one of them", code="two_configs")
+        return self._composer.compose(self._config(order), order.overrides)
+
     def _config(self, order: Order) -> Mapping[str, Any]:
         if order.config is not None:
             return order.config
         if order.config_path:
             return load_config_file(self._roots.resolve(order.config_path, "config_path"))
-        return self._current.get()
+        return self._current.get() if order.is_current else {}

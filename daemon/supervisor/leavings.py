@@ -66,11 +66,24 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def config_of(directory: RunDirectory) -> dict[str, Any]:
-    """The config that the run's trainers were given, without secrets. Raises NotFoundError (code `no_config`) where it is gone."""
+@dataclass(frozen=True, slots=True)
+class RunConfig:
+    """*config*: what the run's trainers are given. *effective*: what the trainer of *attempt* made of it, all defaults in it and
+    migrated; None as long as no trainer has read it. All without secrets."""
+
+    config: dict[str, Any]
+    effective: dict[str, Any] | None
+    attempt: int | None
+
+
+def config_of(directory: RunDirectory) -> RunConfig:
+    """Raises NotFoundError (code `no_config`) where the run's config is gone."""
     config = read_object(directory.config, _CONFIG_BYTES)
     if config is None:
         raise NotFoundError(
             f"{directory.config} is missing or damaged: what run {directory.run_id} trained with is not known", code="no_config"
         )
-    return masked(config)
+    for attempt in reversed(directory.attempts()):
+        if effective := read_object(attempt.config, _CONFIG_BYTES):
+            return RunConfig(masked(config), masked(effective), attempt.number)
+    return RunConfig(masked(config), None, None)

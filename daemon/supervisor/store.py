@@ -26,7 +26,7 @@ _OWN = frozenset({"run.json", "config.json", "secrets", "daemon", "checkpoints.j
 @dataclass(frozen=True)
 class RunSpec:
     """What is asked for: the effective config, checked already; *continue_from* a backup to begin at; *idempotency* as in run.json;
-    *writes*: the files and folders that it will write, for the disk guard."""
+    *writes*: the files and folders that it will write, for the disk guard; *preset*: what it was asked for with."""
 
     backend: str
     config: Mapping[str, Any]
@@ -38,6 +38,7 @@ class RunSpec:
     restart: RestartPolicy = RestartPolicy()  # noqa: RUF009 - immutable
     stall: StallPolicy = StallPolicy()  # noqa: RUF009 - immutable
     writes: tuple[str, ...] = ()
+    preset: str | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,8 @@ class RunStore:
             "v": PROTOCOL_VERSION, "id": run_id, "number": number, "created": now, "backend": spec.backend, "launcher": "direct",
             "name": spec.name, "config_path": spec.config_path, "continue_from": spec.continue_from,
         }  # fmt: skip
+        if spec.preset is not None:
+            meta["preset"] = spec.preset
         if spec.idempotency:
             meta["idempotency"] = dict(spec.idempotency)
         policies = {"restart": asdict(spec.restart), "stall": asdict(spec.stall)}

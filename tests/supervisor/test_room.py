@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from daemon.config.composing import Composer
 from daemon.config.current import CurrentConfig
+from daemon.config.presets import Presets
 from daemon.config.validation import Validator
 from daemon.errors import InvalidError
 from daemon.paths import Roots
@@ -84,7 +86,8 @@ def test_a_run_without_room_is_refused_unless_it_is_forced(tmp_path: Path) -> No
     }  # fmt: skip
     roots = Roots([tmp_path], tmp_path)
     defaults = Defaults(tmp_path / "state", RestartPolicy(on=("crash",)), StallPolicy(after_s=60))
-    intake = Intake("onetrainer", roots, CurrentConfig(tmp_path / "current.json"), Validator({"type": "object"}, roots), defaults)
+    composer = Composer(Presets(tmp_path / "presets", tmp_path / "builtin"), dict)
+    intake = Intake("onetrainer", roots, CurrentConfig(tmp_path / "current.json"), Validator({"type": "object"}, roots), defaults, composer)
     with pytest.raises(InvalidError, match=r"16384\.0 GiB for the training") as caught:
         intake.spec(Order(config=config))
     assert caught.value.code == "disk_full"

@@ -37,6 +37,7 @@ def main(arguments: Sequence[str]) -> int:
             _read(attempt.run.config),
             secrets=_read(attempt.run.secrets / "secrets.json"),
             continue_from=Path(launch["continue_from"]) if launch.get("continue_from") else None,
+            understood_at=attempt.config,
         )
         reader = CommandReader(options.commands_fd, session, orphanage.redirect_console)
         reader.start((signal.SIGTERM,))

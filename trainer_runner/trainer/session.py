@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ipc.atomic import replace_json
 from ipc.messages import Command, number_to_json
 from trainer_runner.trainer.backend import CommandSink, Outcome, Place, place_fields
 from trainer_runner.trainer.channel import Channel
@@ -18,15 +19,17 @@ class Session:
     """One attempt, as its backend sees it.
 
     *config* is the effective config of the run; *continue_from* the backup to go on from, or None to begin (or to do as the config's
-    `continue_last_backup` says); *secrets* what the run's secrets file holds.
+    `continue_last_backup` says); *secrets* what the run's secrets file holds; *understood_at* where to write what became of the config.
     """
 
     def __init__(
-        self, channel: Channel, config: "dict[str, Any]", *, secrets: "dict[str, Any]", continue_from: "Path | None" = None
-    ) -> None:
+        self, channel: Channel, config: "dict[str, Any]", *, secrets: "dict[str, Any]", continue_from: "Path | None" = None,
+        understood_at: "Path | None" = None,
+    ) -> None:  # fmt: skip
         self.config = config
         self.secrets = secrets
         self.continue_from = continue_from
+        self._understood_at = understood_at
         self._channel = channel
         self._pace = Pace()
         self._condition = threading.Condition()
@@ -42,6 +45,15 @@ class Session:
         self._place = Place()
 
     # What a backend says.
+
+    def understood(self, config: "Mapping[str, Any]") -> None:
+        """What the backend really trains with: all defaults in it, migrated, and without secrets. A disk that refuses stops nothing."""
+        if self._understood_at is None:
+            return
+        try:
+            replace_json(self._understood_at, config, 0o600)
+        except (OSError, ValueError, TypeError) as error:
+            self.log("warning", f"what became of the config could not be written to {self._understood_at}: {error}")
 
     def ready(
         self, *, backend: str, capabilities: "frozenset[str]", torch: str, device: str, workspace_dir: Path, samples_dir: Path

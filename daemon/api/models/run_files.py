@@ -1,5 +1,7 @@
 """`/runs/{id}/log`, `/samples` and `/backups` of one run."""
 
+from typing import Any
+
 from pydantic import Field
 
 from daemon.api.models.common import QueryModel, ResponseModel
@@ -51,3 +53,13 @@ class BackupList(ResponseModel):
     backups: list[BackupInfo]
     saves: list[SaveInfo]
     count: int
+
+
+class RunConfig(ResponseModel):
+    """Without secrets."""
+
+    config: dict[str, Any] = Field(description="What the run's trainers are given.")
+    effective: dict[str, Any] | None = Field(
+        description="What the trainer trains with: defaults filled in, migrated, concepts and samples inline; null until it has read it."
+    )
+    attempt: int | None = Field(description="Whose trainer wrote `effective`: the newest one that did.")

@@ -1,8 +1,8 @@
 """`/runs`, and what `/training` takes beyond the seed."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from daemon.api.models.common import QueryModel, RequestModel, ResponseModel
 from daemon.api.models.samples import SampleGenerateRequest
@@ -48,8 +48,30 @@ class StallFields(RequestModel):
     action: StallAction | None = None
 
 
-class RunRequest(RequestModel):
-    """One of `config` and `config_path`, or neither: then the current config is run."""
+def _not_empty(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must not be empty")
+    return text
+
+
+class OverrideFields(RequestModel):
+    """What goes below and above a config, in OneTrainer's order: the preset, the config over it, then single values."""
+
+    preset: Annotated[str, AfterValidator(_not_empty)] | None = Field(
+        default=None, max_length=4096,
+        description="A preset below the config: NAME, CATEGORY/NAME or ORIGIN/CATEGORY/NAME. Neither is migrated then, as in OneTrainer.",
+    )  # fmt: skip
+    config_values: list[str] | dict[str, Any] | None = Field(
+        default=None,
+        description="Set last, as OneTrainer's --config-value does: lines a.b.c=value, or an object of such keys and JSON values.",
+        examples=[["optimizer.learning_rate=0.0003", "epochs=7"], {"epochs": 7}],
+    )
+    concepts: list[dict[str, Any]] | str | None = Field(default=None, description="Instead of the config's: a list, or a file's path.")
+    samples: list[dict[str, Any]] | str | None = Field(default=None, description="Instead of the config's: a list, or a file's path.")
+
+
+class RunRequest(OverrideFields):
+    """One of `config` and `config_path`, or neither: then the preset is run alone or, without one, the current config."""
 
     config: dict[str, Any] | None = Field(default=None, description="The config itself.")
     config_path: str | None = Field(default=None, description="A config file inside the roots.")
@@ -124,6 +146,7 @@ class Run(ResponseModel):
     stalled_since: float | None = Field(description="Since when there was no step; null while there are steps.")
     disk: DiskLevel = Field(description="Of the file systems that it writes to.")
     config_path: str | None
+    preset: str | None = Field(description="What it was asked for with.")
 
 
 class Runs(ResponseModel):

@@ -1,18 +1,32 @@
 """`/training`."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
-from daemon.api.models.common import RequestModel, ResponseModel
+from daemon.api.models.common import ResponseModel
+from daemon.api.models.runs import OverrideFields
 
 SeedStatus = Literal["idle", "starting", "training", "paused", "stopping", "stopped", "completed", "error"]
 
 
-class StartRequest(RequestModel):
-    config_path: str = Field(description="A config file inside the roots; empty: the current config.")
+class StartRequest(OverrideFields):
+    """The seed's `{config_path}`, or one of the other forms: `config`, `preset`, or both."""
+
+    config: dict[str, Any] | None = Field(default=None, description="The config itself, instead of a path.")
+    config_path: str | None = Field(
+        default=None, validate_default=True, description="A config file inside the roots; empty: the current config."
+    )
     secrets_path: str | None = None
     force: bool = Field(default=False, description="Start also where the disk has not room enough.")
+
+    @field_validator("config_path")
+    @classmethod
+    def _is_there_or_not_needed(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None and info.data.get("config") is None and info.data.get("preset") is None:
+            raise PydanticCustomError("missing", "Field required, or one of config and preset")
+        return value
 
 
 class Status(ResponseModel):

@@ -33,6 +33,7 @@ def run(session: Session) -> Outcome:
         config = loaded.config
         _check_device(config)
         destination = _checked_destination(config)
+    session.understood(config.to_json())
     _tell_other_keys(session, loaded)
     torch.set_num_threads(_thread_count(config))
     workspace = Workspace(Path(config.workspace_dir).absolute())

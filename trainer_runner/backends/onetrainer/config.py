@@ -9,11 +9,15 @@ from typing import Any
 
 from trainer_runner.backends.onetrainer.checkout import Checkout
 from trainer_runner.backends.onetrainer.landing import Landing, apply
+from trainer_runner.backends.onetrainer.line_values import set_values
 from trainer_runner.trainer.backend import ConfigError
 from trainer_runner.trainer.session import Session
 
 PRESET_KEY = "__preset"
 """In a run's config: a preset (an object, or the path of one) that OneTrainer merges first, without migration."""
+
+VALUES_KEY = "__config_values"
+"""In a run's config: single values by keys with dots, set last and never migrated, as `scripts/train.py` sets its `--config-value`s."""
 
 
 def load_config(checkout: Checkout, session: Session) -> Any:
@@ -25,14 +29,16 @@ def load_config(checkout: Checkout, session: Session) -> Any:
     """
     config = checkout.train_config.default_values()
     values = dict(session.config)
-    preset = values.pop(PRESET_KEY, None)
+    preset, line_values = values.pop(PRESET_KEY, None), values.pop(VALUES_KEY, {})
     if preset is not None:
         _check(apply(config, _preset(preset), migrate=False), session, "the preset")
     _check(apply(config, values, migrate=preset is None and _is_versioned(values, session)), session, "the config")
+    set_values(config, line_values)
     _inline_concepts(config, checkout, session)
     _inline_samples(config, checkout, session)
     _take_secrets(config, checkout, session)
     _switch_off_what_needs_a_person(config, session)
+    _tell_what_it_became(config, session)
     return config
 
 
@@ -41,6 +47,14 @@ def _check(landing: Landing, session: Session, what: str) -> None:
         session.log("warning", f"{what}: this OneTrainer knows no {', '.join(landing.unknown[:20])}; ignored")
     if landing.refused:
         raise ConfigError(f"{what}: " + "; ".join(landing.refused))
+
+
+def _tell_what_it_became(config: Any, session: Session) -> None:
+    """As OneTrainer writes it into the workspace; its concepts and samples are inside by now."""
+    try:
+        session.understood({key: value for key, value in config.to_dict().items() if key != "secrets"})
+    except Exception as error:  # noqa: BLE001 - a value that OneTrainer cannot write stops it much later, if ever
+        session.log("warning", f"OneTrainer cannot write down its own config: {type(error).__name__}: {error}")
 
 
 def _is_versioned(values: "Mapping[str, Any]", session: Session) -> bool:
