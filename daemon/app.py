@@ -11,6 +11,7 @@ import resource
 import signal
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ from daemon.api.log_stream import LogStreams
 from daemon.api.request_ids import current_request_id
 from daemon.api.server import ApiRunner
 from daemon.api.stream import Sockets
+from daemon.audit_log import AuditLog
 from daemon.config.comparing import Comparer
 from daemon.config.composing import Composer
 from daemon.config.current import CurrentConfig
@@ -218,7 +220,8 @@ def _bind(host: str, port: int) -> list[socket.socket]:
 
 def build_app(settings: Settings, load: Callable[[], Settings] | None = None, logs: Logs | None = None) -> web.Application:
     """All parts, put together; started and ended with the application. Without *load* a reload finds the same settings again."""
-    book = _token_book(settings.state_dir) if settings.auth == "token" else None
+    audit = AuditLog(settings.state_dir / "audit.jsonl", time.time)
+    book = _token_book(settings.state_dir, audit) if settings.auth == "token" else None
     cwd = Path.cwd()
     roots = Roots(settings.client_roots(), settings.onetrainer.home or cwd if settings.chosen_backend == "onetrainer" else cwd)
     validator = Validator(_schema(settings.chosen_backend), roots)
@@ -226,7 +229,7 @@ def build_app(settings: Settings, load: Callable[[], Settings] | None = None, lo
     schema = functools.partial(_schema, settings.chosen_backend)
     presets = Presets(settings.state_dir / "presets", data_folder("configs") / "presets", _preset_folders(settings))
     supervisor = _supervisor(settings, cwd)
-    app = make_app(settings, book, ROUTES)
+    app = make_app(settings, book, ROUTES, audit)
     app[ROOTS] = roots
     app[VALIDATOR] = validator
     app[CURRENT] = current
@@ -244,7 +247,7 @@ def build_app(settings: Settings, load: Callable[[], Settings] | None = None, lo
     app[SYSTEM] = SystemInfo(gpus, probe)
     _follow(app[SETTINGS], roots, app[INTAKE], supervisor)
     watching = watch(app, load or (lambda: settings), logs or Logs(current_request_id), gpus)
-    parts: list[contextlib.AbstractAsyncContextManager[object]] = [gpus, probe, supervisor.running(), *watching]
+    parts: list[contextlib.AbstractAsyncContextManager[object]] = [audit.writing(), gpus, probe, supervisor.running(), *watching]
     for part in parts:
         app.cleanup_ctx.append(_entered(part))
     app.on_shutdown.append(_close_sockets)
@@ -258,9 +261,9 @@ def _follow(in_force: InForce, roots: Roots, intake: Intake, supervisor: Supervi
     in_force.on_change(lambda to_come: functools.partial(supervisor.change_policy, _policy(to_come)))
 
 
-def _token_book(state_dir: Path) -> TokenBook:
+def _token_book(state_dir: Path, audit: AuditLog) -> TokenBook:
     ensure_token(state_dir / "token")
-    return TokenBook(state_dir)
+    return TokenBook(state_dir, lambda what, token: audit.put(f"token.{what}", {"token": token.name, "role": token.role}))
 
 
 def _supervisor(settings: Settings, cwd: Path) -> Supervisor:

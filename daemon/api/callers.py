@@ -16,6 +16,8 @@ TOKEN_PROTOCOL = "onetrainerd.token."  # noqa: S105 - a prefix, no token
 """Browsers cannot set headers on a WebSocket: they offer the subprotocols `onetrainerd` and `onetrainerd.token.<token>`."""
 _LOG = logging.getLogger(__name__)
 _ADDRESSES = 4096
+_TOLD = Rate(per_s=0.1, burst=60)
+"""Lines of log about refused logins, for all addresses together."""
 _IN_URL = ("token", "access_token")
 _HOW = (
     'send "Authorization: Bearer <token>", or, on a WebSocket that cannot send headers, offer the subprotocols '
@@ -69,6 +71,7 @@ class Door:
     ) -> None:
         self._book = book
         self._failed = Buckets[str](Rate(failed_per_minute / 60, failed_per_minute), _ADDRESSES)
+        self._told = Buckets[None](_TOLD, 1)
         self._now = now
         self._wall = wall
 
@@ -91,7 +94,8 @@ class Door:
             raise too_many("too many wrong tokens have come from this address", "rate_limited", wait_s)
         code, message = _refusal(token)
         request[_REFUSED] = code
-        _LOG.warning("a login from %s is refused: %s", request.remote, code)
+        if not self._told.take(None, self._now()):
+            _LOG.warning("a login from %s is refused: %s", request.remote, code)
         challenge = {"WWW-Authenticate": f'{CHALLENGE["WWW-Authenticate"]}, error="invalid_token"'}
         raise Problem(401, message, {"code": code}, headers=challenge)
 

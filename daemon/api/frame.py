@@ -4,17 +4,19 @@ from collections.abc import AsyncIterator, Sequence
 
 from aiohttp import web
 
-from daemon.api import access, observing, openapi, problems, request_ids
+from daemon.api import access, audit, observing, openapi, problems, request_ids
 from daemon.api.keys import METER, SETTINGS
 from daemon.api.registry import Route, install
+from daemon.audit_log import AuditLog
 from daemon.in_force import InForce
 from daemon.settings import Settings
 from daemon.telemetry.requests import RequestMeter
 from daemon.token_book import TokenBook
 
 
-def make_app(settings: Settings, book: TokenBook | None, routes: Sequence[Route]) -> web.Application:
-    """An application with *routes* and `/openapi.json`, and no services yet: see `keys`. *book* None: no token is asked for.
+def make_app(settings: Settings, book: TokenBook | None, routes: Sequence[Route], audited: AuditLog | None = None) -> web.Application:
+    """An application with *routes* and `/openapi.json`, and no services yet: see `keys`. *book* None: no token is asked for. *audited*
+    None: nobody notes who changes what.
 
     Run it with `server.ApiRunner`.
     """
@@ -22,7 +24,8 @@ def make_app(settings: Settings, book: TokenBook | None, routes: Sequence[Route]
     meter = RequestMeter()
     observed = observing.observer(meter, lambda: in_force.now.log.requests)
     rules = access.Access(in_force, book)
-    middlewares = [request_ids.middleware, observed, problems.middleware, access.guard(rules)]
+    noted = [audit.auditor(audited)] if audited else []
+    middlewares = [request_ids.middleware, *noted, observed, problems.middleware, access.guard(rules)]
     app = web.Application(middlewares=middlewares, client_max_size=settings.http.max_body_bytes)
     request_ids.install(app)
     app.on_response_prepare.append(rules.mark)

@@ -25,6 +25,12 @@ async def once(call: Call[Any, Any], make: Make) -> LiveRun:
         InvalidError: the key is not 1 to 255 visible ASCII characters, or there are several (code `bad_idempotency_key`).
         ConflictError: the key came with another request before (code `idempotency_mismatch`).
     """
+    run = await _once(call, make)
+    call.concerns(run.run_id)
+    return run
+
+
+async def _once(call: Call[Any, Any], make: Make) -> LiveRun:
     given = call.request.headers.getall(_HEADER, [])
     if not given:
         return await make(None)

@@ -41,6 +41,18 @@ class Call(Generic[BodyT, QueryT]):
     def __getitem__(self, key: web.AppKey[ValueT]) -> ValueT:
         return self.request.app[key]
 
+    def concerns(self, run_id: str) -> None:
+        """Note for the audit log which run this is about, where its id is not in the path."""
+        self.request[_CONCERNS] = run_id
+
+
+_CONCERNS: web.RequestKey[str] = web.RequestKey("concerned run", str)
+
+
+def concerned_run(request: web.Request) -> str | None:
+    """The id of the run that *request* is about, as far as it is known."""
+    return request.get(_CONCERNS) or request.match_info.get("run_id")
+
 
 Handler = Callable[[Call[Any, Any]], Awaitable[BaseModel | web.StreamResponse]]
 

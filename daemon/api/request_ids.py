@@ -24,6 +24,11 @@ def current_request_id() -> str | None:
     return _CURRENT.get()
 
 
+def request_id_of(request: web.Request) -> str | None:
+    """The id of *request*, once `middleware` has chosen it."""
+    return request.get(_OF_REQUEST)
+
+
 def install(app: web.Application) -> None:
     """Have every answer of *app* bear its id, streams, files and WebSockets included. `middleware` is the outermost one of *app*."""
     app.on_response_prepare.append(_answer_id)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from aiohttp import web
 
@@ -42,29 +43,35 @@ async def start(call: Call[StartRequest, NoQuery]) -> Success:
 
 
 async def stop(call: Call[StopRequest, NoQuery]) -> Success:
-    await call[SUPERVISOR].stop(call[SUPERVISOR].working(), **call.body.model_dump())
+    await call[SUPERVISOR].stop(_working(call), **call.body.model_dump())
     return Success(message="Stop command sent")
 
 
 async def pause(call: Call[PauseRequest, NoQuery]) -> Success:
-    return await paused(call[SUPERVISOR].working(), call.body.mode)
+    return await paused(_working(call), call.body.mode)
 
 
 async def resume(call: Call[NoBody, NoQuery]) -> Success:
-    await call[SUPERVISOR].resume(call[SUPERVISOR].working())
+    await call[SUPERVISOR].resume(_working(call))
     return Success(message="Training resumed")
 
 
 async def sample(call: Call[NoBody, NoQuery]) -> Success:
-    return await ordered(call[SUPERVISOR].working(), "sample")
+    return await ordered(_working(call), "sample")
 
 
 async def backup(call: Call[NoBody, NoQuery]) -> Success:
-    return await ordered(call[SUPERVISOR].working(), "backup")
+    return await ordered(_working(call), "backup")
 
 
 async def save(call: Call[NoBody, NoQuery]) -> Success:
-    return await ordered(call[SUPERVISOR].working(), "save")
+    return await ordered(_working(call), "save")
+
+
+def _working(call: Call[Any, Any]) -> LiveRun:
+    run = call[SUPERVISOR].working()
+    call.concerns(run.run_id)
+    return run
 
 
 async def status(call: Call[NoBody, NoQuery]) -> Status:
@@ -78,12 +85,12 @@ async def progress(call: Call[NoBody, NoQuery]) -> ProgressResponse:
 
 
 async def generate(call: Call[SampleGenerateRequest, NoQuery]) -> Success:
-    await call[SUPERVISOR].working().send("sample", {"sample": call.body.model_dump()})
+    await _working(call).send("sample", {"sample": call.body.model_dump()})
     return Success(message="Sample generation requested")
 
 
 async def generate_default(call: Call[NoBody, NoQuery]) -> Success:
-    await call[SUPERVISOR].working().send("sample")
+    await _working(call).send("sample")
     return Success(message="Default sample generation requested")
 
 

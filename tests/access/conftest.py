@@ -20,8 +20,11 @@ UNLIMITED = {"failed_logins_per_minute": 0, "calls_per_s": 0.0}
 class Real:
     """The application while it serves."""
 
-    def __init__(self, app: web.Application, session: aiohttp.ClientSession, port: int, state_dir: Path) -> None:
+    def __init__(
+        self, app: web.Application, end: Callable[[], Awaitable[None]], session: aiohttp.ClientSession, port: int, state_dir: Path
+    ) -> None:
         self.app = app
+        self.end = end
         self.session = session
         self.url = URL(f"http://127.0.0.1:{port}")
         self.state_dir = state_dir
@@ -55,6 +58,6 @@ async def begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
             stack.push_async_callback(runner.cleanup)
             await web.TCPSite(runner, "127.0.0.1", 0).start()
             session = await stack.enter_async_context(aiohttp.ClientSession())
-            return Real(app, session, runner.addresses[0][1], state_dir)
+            return Real(app, runner.cleanup, session, runner.addresses[0][1], state_dir)
 
         yield start
