@@ -46,10 +46,10 @@ bench: $(VENV)/.dev
 torture: $(VENV)/.dev
 	@$(BIN)/python -m tests.torture $(STORMS)
 
-## make schema    write configs/builtin.schema.json from the built-in trainer's own description
+## make schema    write configs/builtin.catalog.json from the built-in trainer's own description
 schema: $(VENV)/.dev
-	$(BIN)/python -m trainer_runner.backends.builtin.config > configs/builtin.schema.json.new
-	mv configs/builtin.schema.json.new configs/builtin.schema.json
+	$(BIN)/python -m trainer_runner.catalog.builtin > configs/builtin.catalog.json.new
+	mv configs/builtin.catalog.json.new configs/builtin.catalog.json
 
 ## make settings  write configs/onetrainerd.toml and docs/settings.md from daemon/settings.py
 settings: $(VENV)/.dev

@@ -292,7 +292,7 @@ def _marks(settings: Settings) -> DiskMarks:
 def _schema(backend: str) -> dict[str, Any]:
     if backend != "builtin":
         return {"type": "object"}
-    schema: dict[str, Any] = json.loads((data_folder("configs") / "builtin.schema.json").read_bytes())
+    schema: dict[str, Any] = json.loads((data_folder("configs") / "builtin.catalog.json").read_bytes())["schema"]
     return schema
 
 

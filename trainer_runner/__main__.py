@@ -1,4 +1,4 @@
-"""The entry of the packed .pyz: `runner ATTEMPT` or `trainer …`. Each imports its own half alone."""
+"""The entry of the packed .pyz: `runner ATTEMPT`, `trainer …` or `catalog …`. Each imports its own part alone."""
 
 import sys
 
@@ -13,8 +13,13 @@ def main() -> int:
             from trainer_runner.trainer.main import main as run_trainer  # noqa: PLC0415 - and the other way round
 
             return run_trainer(arguments)
+        case ["catalog", ("onetrainer" | "builtin") as backend, ("describe" | "worker") as what]:
+            from trainer_runner.catalog.main import main as run_catalog  # noqa: PLC0415 - as above
+
+            return run_catalog([backend, what])
         case _:
-            sys.stderr.write("usage: runner ATTEMPT_FOLDER | trainer --attempt FOLDER --events-fd N --commands-fd N --console-fd N\n")
+            trainer = "trainer --attempt FOLDER --events-fd N --commands-fd N --console-fd N"
+            sys.stderr.write(f"usage: runner ATTEMPT_FOLDER | {trainer} | catalog onetrainer|builtin describe|worker\n")
             return 2
 
 

@@ -26,7 +26,7 @@ def test_the_wheel_carries_packages_presets_settings_and_units(wheel: Path) -> N
     for wanted in (
         "daemon/_data/configs/onetrainerd.toml",
         "daemon/_data/configs/presets/digits.json",
-        "daemon/_data/configs/builtin.schema.json",
+        "daemon/_data/configs/builtin.catalog.json",
         "daemon/_data/systemd/onetrainerd.service",
         "ipc/journal.py",
         "ipc/PROTOCOL.md",

@@ -1,12 +1,8 @@
-"""The built-in trainer's config: OneTrainer's own key names, read strictly, and described as a JSON Schema. Imports no torch.
-
-`python -m trainer_runner.backends.builtin.config` prints the schema that `configs/builtin.schema.json` holds.
-"""
+"""The built-in trainer's config: OneTrainer's own key names, read strictly, and described as a JSON Schema. Imports no torch."""
 # ruff: noqa: RUF009 - option() is dataclasses.field(), which this rule knows by its own name alone
 
 import difflib
 import json
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -196,7 +192,3 @@ def _other_keys(values: Mapping[str, Any]) -> "tuple[list[str], list[tuple[str, 
 
 def _keys_in(items: "list[dict[str, Any]] | None") -> "set[str]":
     return {key for item in items or () for key in item}
-
-
-if __name__ == "__main__":
-    sys.stdout.write(json.dumps(describe(), indent=2) + "\n")

@@ -1,10 +1,11 @@
 """Is this folder a OneTrainer, what does it lack, and the handles on the parts of it that are used here."""
 
+import contextlib
 import importlib
 import inspect
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,29 +38,63 @@ class Checkout(NamedTuple):
         return self.sample_config.default_values()
 
 
+class Configs(NamedTuple):
+    """The config classes of a checkout: they import in a third of the time that the whole of it takes."""
+
+    train_config: Any
+    concept_config: Any
+    sample_config: Any
+    secrets_config: Any
+
+
+def open_configs(root: Path) -> Configs:
+    """Import the configs of the OneTrainer in *root*, which is the working directory.
+
+    Raises:
+        ConfigError: it is none, its Python lacks a module, or it is too old or too new; in one line.
+    """
+    if not (root / _CORE).is_file():
+        raise ConfigError(f"{root} is not a OneTrainer checkout: {_CORE} is missing there")
+    if str(root) not in sys.path:
+        sys.path.insert(0, str(root))
+    with _importing(root):
+        return Configs(
+            train_config=_named(root, "modules.util.config.TrainConfig", "TrainConfig"),
+            concept_config=_named(root, "modules.util.config.ConceptConfig", "ConceptConfig"),
+            sample_config=_named(root, "modules.util.config.SampleConfig", "SampleConfig"),
+            secrets_config=_named(root, "modules.util.config.SecretsConfig", "SecretsConfig", optional=True),
+        )
+
+
+def optional_name(root: Path, module: str, name: str) -> Any:
+    """The attribute *name* of OneTrainer's *module*; None where this version has none. Call `open_configs` first."""
+    return _named(root, module, name, optional=True)
+
+
 def open_checkout(root: Path) -> Checkout:
     """Import the OneTrainer in *root*, which is the working directory: OneTrainer reads `resources/…` relative to it.
 
     Raises:
         ConfigError: it is none, its Python lacks a module, `git` is missing, or it is too old or too new; in one line.
     """
-    if not (root / _CORE).is_file():
-        raise ConfigError(f"{root} is not a OneTrainer checkout: {_CORE} is missing there")
     if shutil.which("git") is None:
         raise ConfigError("git is not on PATH: OneTrainer runs it for each backup and save, and would fail only then; install git")
-    if str(root) not in sys.path:
-        sys.path.insert(0, str(root))
-    try:
+    configs = open_configs(root)
+    with _importing(root):
         return Checkout(
-            root=root,
-            train_config=_named(root, "modules.util.config.TrainConfig", "TrainConfig"),
-            concept_config=_named(root, "modules.util.config.ConceptConfig", "ConceptConfig"),
-            sample_config=_named(root, "modules.util.config.SampleConfig", "SampleConfig"),
-            secrets_config=_named(root, "modules.util.config.SecretsConfig", "SecretsConfig", optional=True),
+            root,
+            *configs,
             callbacks=_named(root, "modules.util.callbacks.TrainCallbacks", "TrainCallbacks"),
             commands=_named(root, "modules.util.commands.TrainCommands", "TrainCommands"),
             create_trainer=_trainer_factory(root),
         )
+
+
+@contextlib.contextmanager
+def _importing(root: Path) -> "Iterator[None]":
+    """What OneTrainer's imports raise, in one line that says what to install."""
+    try:
+        yield
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"{sys.executable} lacks the module {error.name!r}, which the OneTrainer in {root} imports: {_install(root)}"

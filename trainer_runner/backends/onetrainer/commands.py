@@ -10,7 +10,7 @@ from typing import Any
 
 from ipc.messages import Command
 from trainer_runner.backends.onetrainer.checkout import Checkout
-from trainer_runner.backends.onetrainer.landing import apply
+from trainer_runner.backends.onetrainer.landing import apply, name_of
 from trainer_runner.trainer.backend import ConfigError
 from trainer_runner.trainer.session import Session
 
@@ -183,7 +183,8 @@ class Sink:
         if not isinstance(values, Mapping):
             raise ConfigError(f"sample: {values!r} is no object")
         sample = self._checkout.new_sample_config(self.config.model_type)
-        landing = apply(sample, values, "sample.", migrate=False)
+        landing = apply(sample, values, ("sample",), migrate=False)
         if landing.refused or landing.unknown:
-            raise ConfigError("; ".join([*landing.refused, *(f"{name}: OneTrainer knows no such key" for name in landing.unknown)]))
+            unknown = [f"{name_of(path)}: OneTrainer knows no such key" for path in landing.unknown]
+            raise ConfigError("; ".join([*(refusal.sentence for refusal in landing.refused), *unknown]))
         return sample

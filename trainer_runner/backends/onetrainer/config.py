@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer_runner.backends.onetrainer.checkout import Checkout
-from trainer_runner.backends.onetrainer.landing import Landing, apply
+from trainer_runner.backends.onetrainer.landing import Landing, apply, name_of
 from trainer_runner.backends.onetrainer.line_values import set_values
 from trainer_runner.trainer.backend import ConfigError
 from trainer_runner.trainer.session import Session
@@ -32,7 +32,9 @@ def load_config(checkout: Checkout, session: Session) -> Any:
     preset, line_values = values.pop(PRESET_KEY, None), values.pop(VALUES_KEY, {})
     if preset is not None:
         _check(apply(config, _preset(preset), migrate=False), session, "the preset")
-    _check(apply(config, values, migrate=preset is None and _is_versioned(values, session)), session, "the config")
+    if preset is None and not is_versioned(values):
+        session.log("info", "the config has no __version: its keys are taken as those of the present version")
+    _check(apply(config, values, migrate=preset is None and is_versioned(values)), session, "the config")
     set_values(config, line_values)
     _inline_concepts(config, checkout, session)
     _inline_samples(config, checkout, session)
@@ -44,9 +46,9 @@ def load_config(checkout: Checkout, session: Session) -> Any:
 
 def _check(landing: Landing, session: Session, what: str) -> None:
     if landing.unknown:
-        session.log("warning", f"{what}: this OneTrainer knows no {', '.join(landing.unknown[:20])}; ignored")
+        session.log("warning", f"{what}: this OneTrainer knows no {', '.join(map(name_of, landing.unknown[:20]))}; ignored")
     if landing.refused:
-        raise ConfigError(f"{what}: " + "; ".join(landing.refused))
+        raise ConfigError(f"{what}: " + "; ".join(refusal.sentence for refusal in landing.refused))
 
 
 def _tell_what_it_became(config: Any, session: Session) -> None:
@@ -57,12 +59,9 @@ def _tell_what_it_became(config: Any, session: Session) -> None:
         session.log("warning", f"OneTrainer cannot write down its own config: {type(error).__name__}: {error}")
 
 
-def _is_versioned(values: "Mapping[str, Any]", session: Session) -> bool:
+def is_versioned(values: "Mapping[str, Any]") -> bool:
     """Whether migrations are due. Without `__version` OneTrainer runs them from 0, and crashes on all but whole configs of 2023."""
-    if "__version" in values or isinstance(values.get("optimizer"), str):
-        return True
-    session.log("info", "the config has no __version: its keys are taken as those of the present version")
-    return False
+    return "__version" in values or isinstance(values.get("optimizer"), str)
 
 
 def _preset(preset: Any) -> "Mapping[str, Any]":
@@ -115,7 +114,7 @@ def _read_list(file: str, key: str, new: Any, name: str, session: Session) -> "l
     items = []
     for index, value in enumerate(values):
         item = new()
-        _check(apply(item, value, f"{name}[{index}].", migrate=True), session, f"{key} {file}")
+        _check(apply(item, value, (name, index), migrate=True), session, f"{key} {file}")
         items.append(item)
     return items
 

@@ -8,26 +8,38 @@ import copy
 import inspect
 import io
 from collections.abc import Mapping
-from enum import Enum
 from typing import Any, NamedTuple, get_args, get_origin
 
+from trainer_runner.catalog.values import allowed, fits, is_config, is_enum
 from trainer_runner.trainer.backend import ConfigError
 
 
+class Refusal(NamedTuple):
+    """One value that cannot stand: *path* as in a JSON pointer, and a sentence that begins with its name."""
+
+    path: "tuple[str | int, ...]"
+    sentence: str
+
+
 class Landing(NamedTuple):
-    """What became of the keys: *refused* are sentences with key, value and what is allowed; *unknown* are names."""
+    """What became of the keys: *refused* are values that OneTrainer does not take or cannot use, *unknown* are paths of keys it drops."""
 
-    refused: "list[str]"
-    unknown: "list[str]"
+    refused: "list[Refusal]"
+    unknown: "list[tuple[str | int, ...]]"
 
 
-def apply(target: Any, data: "Mapping[str, Any]", name: str = "", *, migrate: bool) -> Landing:
-    """Put *data* into the BaseConfig *target* as OneTrainer would; *name* is the prefix of its keys in messages.
+def name_of(path: "tuple[str | int, ...]") -> str:
+    """`concepts[0].path`, as messages have it."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
+
+
+def apply(target: Any, data: "Mapping[str, Any]", at: "tuple[str | int, ...]" = (), *, migrate: bool) -> Landing:
+    """Put *data* into the BaseConfig *target* as OneTrainer would; *at* is where it stands in the config.
 
     Raises:
         ConfigError: it is of a version that this OneTrainer does not know, or its migration fails.
     """
-    current = _migrated(target, data, name) if migrate else dict(data)
+    current = _migrated(target, data, at) if migrate else dict(data)
     options: dict[str, Any] = {"migrate": migrate}
     if "migrate" not in inspect.signature(target.from_dict).parameters:
         # Until 2026 it always migrated, what is inside as well: the present version is what keeps it from the outermost.
@@ -36,16 +48,16 @@ def apply(target: Any, data: "Mapping[str, Any]", name: str = "", *, migrate: bo
     with contextlib.redirect_stdout(io.StringIO()):  # "Could not set epochs as two": told below, with its whole name
         target.from_dict(copy.deepcopy(current), **options)
     landing = Landing([], [])
-    _compare(target, current, name, landing, migrate)
+    _compare(target, current, at, landing, migrate)
     return landing
 
 
-def _migrated(target: Any, data: "Mapping[str, Any]", name: str) -> "dict[str, Any]":
+def _migrated(target: Any, data: "Mapping[str, Any]", at: "tuple[str | int, ...]") -> "dict[str, Any]":
     """*data* brought up to *target*'s version by OneTrainer's own migrations."""
     known = int(target.config_version)
     version = data.get("__version", 0)
-    if not isinstance(version, int) or isinstance(version, bool) or version > known:
-        what = name.rstrip(".") or "the config"
+    what = name_of(at) or "the config"
+    if not isinstance(version, int) or isinstance(version, bool) or not 0 <= version <= known:
         raise ConfigError(f"{what}: __version {version!r} is unknown to this OneTrainer, which knows {known}; update OneTrainer")
     current = copy.deepcopy(dict(data))
     for step in range(version, known):
@@ -56,69 +68,61 @@ def _migrated(target: Any, data: "Mapping[str, Any]", name: str) -> "dict[str, A
             current = migration(current)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ConfigError(
-                f"{name or 'the config'}: OneTrainer cannot bring __version {version} up to {known}: {type(error).__name__}: {error}; "
+                f"{what}: OneTrainer cannot bring __version {version} up to {known}: {type(error).__name__}: {error}; "
                 f'if it is written for the present version, give it "__version": {known}'
             ) from error
     current["__version"] = known
     return current
 
 
-def _compare(target: Any, data: "Mapping[str, Any]", name: str, landing: Landing, migrate: bool) -> None:
+def _compare(target: Any, data: "Mapping[str, Any]", at: "tuple[str | int, ...]", landing: Landing, migrate: bool) -> None:
     for key, value in data.items():
         if key.startswith("__"):
             continue
-        full = f"{name}{key}"
+        here = (*at, key)
         if key not in target.types:
-            landing.unknown.append(full)
+            landing.unknown.append(here)
             continue
         kind, got = target.types[key], getattr(target, key)
-        if value is None and (got is None or target.nullables[key]):
+        if value is None:
+            if not target.nullables[key] and _default(target, key) is not None:
+                _refuse(landing, here, value, kind)
             continue
         origin = get_origin(kind) or kind
         inner = get_args(kind)[-1] if get_args(kind) else None
-        if _is_config(kind) and isinstance(value, Mapping):
-            _nested(got, value, f"{full}.", landing, migrate)
-        elif origin is list and isinstance(value, list) and _is_config(inner) and isinstance(got, list) and len(got) == len(value):
+        if is_config(kind) and isinstance(value, Mapping):
+            _nested(got, value, here, landing, migrate)
+        elif origin is list and isinstance(value, list) and is_config(inner) and isinstance(got, list) and len(got) == len(value):
             for index, (item, item_value) in enumerate(zip(got, value, strict=True)):
-                _nested(item, item_value, f"{full}[{index}].", landing, migrate)
-        elif origin is dict and isinstance(value, Mapping) and _is_config(inner) and isinstance(got, dict) and got.keys() == value.keys():
+                _nested(item, item_value, (*here, index), landing, migrate)
+        elif origin is dict and isinstance(value, Mapping) and is_config(inner) and isinstance(got, dict) and got.keys() == value.keys():
             for entry, item_value in value.items():
-                _nested(got[entry], item_value, f"{full}.{entry}.", landing, migrate)
-        elif not _has_landed(origin, value, got) or _is_config(kind) or (_is_config(inner) and got != value):
-            landing.refused.append(f"{full}: {value!r} is not allowed; {_allowed(origin)}")
+                _nested(got[entry], item_value, (*here, entry), landing, migrate)
+        elif is_config(kind) or (is_config(inner) and got != value) or not (fits(kind, value) and _has_landed(origin, value, got)):
+            _refuse(landing, here, value, kind)
 
 
-def _nested(target: Any, value: Any, name: str, landing: Landing, migrate: bool) -> None:
+def _nested(target: Any, value: Any, at: "tuple[str | int, ...]", landing: Landing, migrate: bool) -> None:
     if not isinstance(value, Mapping):
-        landing.refused.append(f"{name.rstrip('.')}: {value!r} is not allowed; it must be an object")
+        landing.refused.append(Refusal(at, f"{name_of(at)}: {value!r} is not allowed; it must be an object"))
         return
-    _compare(target, _migrated(target, value, name) if migrate else value, name, landing, migrate)
+    _compare(target, _migrated(target, value, at) if migrate else value, at, landing, migrate)
 
 
-def _is_config(kind: Any) -> bool:
-    return isinstance(kind, type) and hasattr(kind, "default_values") and hasattr(kind, "from_dict")
+def _default(target: Any, key: str) -> Any:
+    """OneTrainer's `BaseConfig` keeps the default of each field; a null for one that is null by default changes nothing."""
+    defaults = getattr(target, "default_values", None)
+    return defaults.get(key) if isinstance(defaults, dict) else getattr(target, key)
+
+
+def _refuse(landing: Landing, at: "tuple[str | int, ...]", value: Any, kind: Any) -> None:
+    landing.refused.append(Refusal(at, f"{name_of(at)}: {value!r} is not allowed; {allowed(kind)}"))
 
 
 def _has_landed(kind: Any, value: Any, got: Any) -> bool:
-    """Whether *value*, as JSON has it, stands in the object as *got*: nothing cut off, nothing made up."""
-    if kind in (list, dict):
-        return isinstance(value, kind) and got == value
-    if isinstance(kind, type) and issubclass(kind, Enum):
-        return got is value or (isinstance(value, str) and isinstance(got, kind) and got.name == value)
-    if kind is bool:
-        return isinstance(value, bool)
-    if isinstance(value, bool):
-        return False
+    """Whether *value*, which fits, stands in the object as *got*: nothing cut off, nothing kept from before."""
+    if is_enum(kind):
+        return got is value or (isinstance(value, str) and got is kind.__members__[value])
     if kind in (int, float):
-        try:
-            return bool(got == float(value)) or got != got  # noqa: PLR0124 - NaN stays NaN
-        except (TypeError, ValueError):
-            return False
-    return isinstance(value, (str, int, float)) and got == str(value) if kind is str else True
-
-
-def _allowed(kind: Any) -> str:
-    if isinstance(kind, type) and issubclass(kind, Enum):
-        return f"it must be one of {', '.join(member.name for member in kind)}"
-    words = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", list: "a list", dict: "an object"}
-    return f"it must be {words.get(kind, 'an object')}"
+        return bool(got == kind(value))
+    return bool(got == (str(value) if kind is str else value))

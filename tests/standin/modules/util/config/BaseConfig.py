@@ -10,6 +10,7 @@ class BaseConfig:
         self.config_migrations = config_migrations or {}
         self.types = {name: kind for name, _, kind, _ in data}
         self.nullables = {name: nullable for name, _, _, nullable in data}
+        self.default_values = {name: value for name, value, _, _ in data}
         for name, value, _, _ in data:
             setattr(self, name, value)
 
