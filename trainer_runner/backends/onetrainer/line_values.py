@@ -24,9 +24,8 @@ def set_values(config: Any, values: "Mapping[str, Any]") -> None:
         _at(target, leaf, key)
         if target.types[leaf] is bool and isinstance(value, str):
             value = value.strip().lower() in _TRUE
-        prefix = "".join(f"{parent}." for parent in parents)
-        if refused := apply(target, {leaf: value}, prefix, migrate=False).refused:
-            raise ConfigError(f"config_values: {'; '.join(refused)}")
+        if refused := apply(target, {leaf: value}, tuple(parents), migrate=False).refused:
+            raise ConfigError(f"config_values: {'; '.join(refusal.sentence for refusal in refused)}")
 
 
 def _at(target: Any, name: str, key: str) -> Any:
