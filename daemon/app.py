@@ -18,7 +18,7 @@ from typing import Any
 
 from aiohttp import web
 
-from daemon.api import config, operations, run_files, runs, samples, system, training
+from daemon.api import config, docs, operations, run_files, runs, samples, system, training
 from daemon.api.frame import make_app
 from daemon.api.keys import (
     COMPARER,
@@ -81,7 +81,16 @@ from ipc.locks import FileLock
 _LOG = logging.getLogger(__name__)
 _GOODBYE_S = 5.0
 _DESCRIPTORS = 65536
-ROUTES = [*training.ROUTES, *runs.ROUTES, *run_files.ROUTES, *config.ROUTES, *samples.ROUTES, *system.ROUTES, *operations.ROUTES]
+ROUTES = [
+    *training.ROUTES,
+    *runs.ROUTES,
+    *run_files.ROUTES,
+    *config.ROUTES,
+    *samples.ROUTES,
+    *system.ROUTES,
+    *operations.ROUTES,
+    *docs.ROUTES,
+]
 
 
 def serve(load: Callable[[], Settings]) -> int:

@@ -159,7 +159,8 @@ async def test_every_answer_to_an_allowed_page_may_be_read_by_it_and_no_other_ma
         for headers in ({"Origin": DASH}, {"Origin": DASH, "Host": "evil.example"}, {"Origin": "https://evil.example"}, {}):
             async with real.session.request(method, f"{real.url}{path}", headers=headers) as response:
                 allowed = response.headers.get("Access-Control-Allow-Origin")
-            assert (allowed, response.headers["Vary"]) == (headers.get("Origin") if headers.get("Origin") == DASH else None, "Origin")
+            assert allowed == (headers.get("Origin") if headers.get("Origin") == DASH else None)
+            assert "Origin" in response.headers["Vary"].split(", ")
 
 
 HANDSHAKES: dict[str, tuple[dict[str, str], Refusal | None]] = {

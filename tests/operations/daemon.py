@@ -28,7 +28,8 @@ class Server:
         if found is None:
             raise AssertionError(process.communicate(timeout=60)[1])
         self.url = found[1]
-        self.token = (folder / "state" / "token").read_text().strip()
+        token = folder / "state" / "token"
+        self.token = token.read_text().strip() if token.exists() else ""
 
     def configure(self, toml: str) -> None:
         (self.folder / "settings.toml").write_text(toml)
