@@ -20,6 +20,7 @@ from aiohttp import web
 
 from daemon.api import config, docs, operations, run_files, runs, samples, system, training
 from daemon.api.frame import make_app
+from daemon.api.gate import gate
 from daemon.api.keys import (
     COMPARER,
     CURRENT,
@@ -246,6 +247,7 @@ def build_app(settings: Settings, load: Callable[[], Settings] | None = None, lo
     app[COMPARER] = Comparer(schema, current, presets)
     app[INTAKE] = Intake(settings.chosen_backend, roots, current, validator, _defaults(settings), Composer(presets, schema))
     app[SUPERVISOR] = supervisor
+    app.middlewares.append(gate(supervisor))
     app[SOCKETS] = Sockets()
     app[LOGS] = LogStreams()
     app[ONCE] = Once(supervisor.runs)

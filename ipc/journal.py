@@ -107,7 +107,8 @@ class JournalReader:
         hint: "tuple[int, int] | None" = None,
         loads: "Callable[[bytes], dict[str, Any]]" = decode_object,
     ) -> None:
-        """Start behind record *after_seq*. *hint* is a (segment, offset) that `position` once gave at or before it."""
+        """Start behind record *after_seq*. *hint* is a (segment, offset) that `position` once gave at or before it; it is not taken where
+        the segment has been cut off in front of it."""
         self._folder = folder
         self._loads = loads
         self._fd = -1
@@ -191,6 +192,8 @@ class JournalReader:
         if wanted != self._segment:
             self._offset, self._line_seq = 0, wanted - 1
         self._switch(wanted)
+        if self._offset and os.pread(self._fd, 1, self._offset - 1) != b"\n":
+            self._offset, self._line_seq = 0, wanted - 1
         return True
 
     def _advance(self, seen: int) -> bool:

@@ -21,9 +21,8 @@ _ENTRIES_AT_ONCE = 512
 def read_cursor(text: str, supervisor: Supervisor) -> Cursor:
     """The cursor in *text*. Raises InvalidError (code `bad_cursor`): this server gave none such, or its histories do not go so far."""
     cursor = Cursor.decode(text)
-    newest = next((run.run_id for run in supervisor.runs()), "")
-    if cursor.through > newest:
-        raise bad_cursor(f"it is from behind run {cursor.through}, which is not there; the newest run here is {newest or 'none'}")
+    if cursor.through and not supervisor.has_made(cursor.through):
+        raise bad_cursor(f"it is from behind run {cursor.through}, which has never been here")
     for run in supervisor.runs():
         mark, end = cursor.marks.get(run.run_id, Mark()), run.history.spot
         if mark.spot > end or mark.spot.own_seq > end.own_seq:

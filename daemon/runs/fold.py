@@ -1,6 +1,6 @@
 """The fold of a run's history: (view, record) -> view. Pure, total and deterministic: a restarted daemon comes to the same view."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from ipc.exit_record import COMPLETED, RELEASED, STOPPED
 from ipc.messages import number_from_json
 
 Record = dict[str, Any]
+STEPS = frozenset({"step", "steps"})
 
 _PHASES = {"loading": RunState.LOADING, "training": RunState.TRAINING, "sampling": RunState.SAMPLING, "saving": RunState.SAVING}
 _OUTCOMES = {COMPLETED: RunState.COMPLETED, STOPPED: RunState.STOPPED, RELEASED: RunState.RELEASED}
@@ -26,6 +27,11 @@ def fold(view: RunView, record: Record) -> RunView:
         return take(view, record)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError):
         return view
+
+
+def fold_steps(view: RunView, steps: Sequence[Record]) -> RunView:
+    """As `fold` of each of *steps*, which are `step` and `steps` records in a row: the last one that makes sense says it all."""
+    return next((after for record in reversed(steps) if (after := fold(view, record)) is not view), view)
 
 
 def _to(view: RunView, state: RunState, **changes: Any) -> RunView:

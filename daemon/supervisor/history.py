@@ -1,22 +1,18 @@
 """A run's history with the fold carried along: the recent part in memory, the rest on disk, one way to read both."""
 
-import contextlib
 import errno
-import os
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import orjson
 
-from daemon.runs.fold import Record, fold
+from daemon.runs.fold import STEPS, Record, fold, fold_steps
 from daemon.runs.spot import Spot
 from daemon.runs.view import RunView
+from daemon.supervisor.checkpoints import Checkpoint, Checkpoints
 from daemon.supervisor.merge import MergedReader
-from ipc.atomic import read_regular
-from ipc.errors import JournalError, MalformedError
+from ipc.errors import JournalError
 from ipc.journal import JournalWriter
 from ipc.run_directory import RunDirectory
 
@@ -42,10 +38,10 @@ class History:
 
     def __init__(self, directory: RunDirectory, backend: str) -> None:
         self._directory = directory
-        self._checkpoints: list[tuple[Spot, RunView]] = [(Spot(), RunView(directory.run_id, backend))]
-        self._checkpoints += _load_checkpoints(directory.checkpoints)
-        spot, self.view = self._checkpoints[-1]
-        self._reader = MergedReader(directory, spot)
+        self._checkpoints = Checkpoints(directory.checkpoints, RunView(directory.run_id, backend))
+        last = self._checkpoints.last
+        self.view = last.view
+        self._reader = MergedReader(directory, last.spot, last.places)
         self._recent: deque[Entry] = deque(maxlen=_RECENT)
         self._since_checkpoint = 0
         self._writer: JournalWriter | None = None
@@ -69,21 +65,46 @@ class History:
         entries: list[Entry] = []
         before = self._reader.spot
         for record, spot in self._reader.read(limit):
-            match record.get("after"):
-                case [int(attempt), int(seq)] if seq > 0:
-                    self._behind = attempt
+            self._note(record)
             after = fold(self.view, record)
             entries.append(Entry(record, before, spot, self.view, after))
-            if record.get("type") == "journal.damaged":
-                self._told_damage.add(orjson.dumps(record.get("damage")))
             before, self.view = spot, after
         if entries and isinstance(at := entries[-1].record.get("ts"), int | float):
             self.last_event_at = at
         self._recent.extend(entries)
-        self._since_checkpoint += len(entries)
+        self._count(len(entries))
+        return entries
+
+    def catch_up(self, limit: int = _CHECKPOINT_EVERY) -> int:
+        """As `advance`, where nobody waits for the entries: returns how many records were taken in.
+
+        Of steps in a row only the last is folded, which comes to the same view many times faster.
+        """
+        records = self._reader.read(limit)
+        steps: list[Record] = []
+        for record, _ in records:
+            self._note(record)
+            if record.get("type") in STEPS:
+                steps.append(record)
+                continue
+            self.view = fold(fold_steps(self.view, steps), record)
+            steps.clear()
+        self.view = fold_steps(self.view, steps)
+        self._recent.clear()
+        self._count(len(records))
+        return len(records)
+
+    def _note(self, record: Record) -> None:
+        match record.get("after"):
+            case [int(attempt), int(seq)] if seq > 0:
+                self._behind = attempt
+        if record.get("type") == "journal.damaged":
+            self._told_damage.add(orjson.dumps(record.get("damage")))
+
+    def _count(self, taken: int) -> None:
+        self._since_checkpoint += taken
         if self._since_checkpoint >= _CHECKPOINT_EVERY:
             self.checkpoint()
-        return entries
 
     def unread_bytes(self) -> int:
         """How much of the journals has not been taken in. Looks at the state directory, as `advance` does."""
@@ -115,24 +136,21 @@ class History:
         """
         if self.has_in_memory(spot):
             return self._recent_behind(spot)[:limit]
-        return list(_replay(self._directory, self._checkpoint_before(spot), spot, self.spot, limit))
+        return list(_replay(self._directory, self._checkpoints, spot, self.spot, limit))
 
     def take_damage(self) -> list[Record]:
         """As `MergedReader.take_damage`, without what a `journal.damaged` record tells already."""
         return [damage for damage in self._reader.take_damage() if orjson.dumps(damage) not in self._told_damage]
 
     def checkpoint(self) -> None:
-        """Note the view, so that the next daemon need not fold from the start. Only a short cut: failing to write it is no loss."""
+        """Note the view, so that the next daemon need not fold from the start."""
         self._since_checkpoint = 0
-        if self._checkpoints[-1][0] == self.spot:
-            return
-        self._checkpoints.append((self.spot, self.view))
-        with contextlib.suppress(OSError), open(self._directory.checkpoints, "ab", opener=_open_without_waiting) as file:
-            file.write(orjson.dumps([list(self.spot), self.view.to_json()]) + b"\n")
+        self._checkpoints.add(Checkpoint(self.spot, self.view, self._reader.places))
 
     def close(self) -> None:
         """Give back descriptors and memory. What is asked afterwards is read from disk; `append` and `advance` open it again."""
         self.checkpoint()
+        self._checkpoints.forget_replays()
         self._recent.clear()
         self._reader.close()
         if self._writer is not None:
@@ -149,50 +167,23 @@ class History:
         fresh.reverse()
         return fresh
 
-    def _checkpoint_before(self, spot: Spot) -> tuple[Spot, RunView]:
-        return next((item for item in reversed(self._checkpoints) if item[0] <= spot), self._checkpoints[0])
 
-
-def _replay(directory: RunDirectory, checkpoint: tuple[Spot, RunView], start: Spot, end: Spot, limit: int) -> Iterator[Entry]:
-    """Fold from *checkpoint* to *start* in silence, then give the entries up to *end*."""
-    before, view = checkpoint
-    reader = MergedReader(directory, before)
+def _replay(directory: RunDirectory, checkpoints: Checkpoints, start: Spot, end: Spot, limit: int) -> Iterator[Entry]:
+    """Fold from the nearest checkpoint to *start* in silence, then give the entries up to *end*."""
+    nearest = checkpoints.before(start)
+    before, view = nearest.spot, nearest.view
+    reader = MergedReader(directory, before, nearest.places)
     given = 0
     try:
-        while given < limit and before < end and (records := reader.read(512)):
+        while given < limit and before < end and (records := reader.read(min(512, limit - given))):
             for record, spot in records:
-                if spot > end or given >= limit:
+                if spot > end:
                     return
                 after = fold(view, record)
                 if spot > start:
                     yield Entry(record, before, spot, view, after)
                     given += 1
                 before, view = spot, after
+        checkpoints.has_replayed(Checkpoint(before, view, reader.places))
     finally:
         reader.close()
-
-
-def _load_checkpoints(path: Path) -> list[tuple[Spot, RunView]]:
-    """The checkpoints that can be read; the file is derived, so whatever is odd in it is left out."""
-    found: list[tuple[Spot, RunView]] = []
-    try:
-        lines = read_regular(path).split(b"\n")[:-1]
-    except (OSError, MalformedError):
-        return found
-    for line in lines:
-        with contextlib.suppress(ValueError, TypeError, KeyError):
-            item: list[Any] = orjson.loads(line)
-            found.append((_spot(item[0]), RunView.from_json(item[1])))
-    return found
-
-
-def _spot(value: Any) -> Spot:
-    match value:
-        case [int(attempt), int(seq), int(own_seq)] if min(attempt, seq, own_seq) >= 0:
-            return Spot(attempt, seq, own_seq)
-        case _:
-            raise ValueError(f"{value!r} is no spot")
-
-
-def _open_without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)

@@ -34,7 +34,11 @@ _BATCH = 512
 
 
 class LiveRun:
-    """A run, and while it lives its processes. `reserve` and `launch`, or `adopt`, come first, then `hold` until the attempt is over."""
+    """A run, and while it lives its processes.
+
+    First `catch_up`: before it, the run is as its last checkpoint says, which may be long ago. Then `reserve` and `launch`, or `adopt`,
+    and `hold` until the attempt is over.
+    """
 
     def __init__(self, stored: StoredRun, bell: Bell, sightings: Sightings) -> None:
         self.stored = stored
@@ -49,8 +53,11 @@ class LiveRun:
         self._launched.set()
         self.orphan: ProcessIdentity | None = None
         self.is_settled = False
-        while self.history.advance():
-            pass
+
+    async def catch_up(self) -> None:
+        """Take in all that its journals hold, however much that is, and let others work in between."""
+        while self.history.catch_up():  # noqa: ASYNC110 - this is work in portions, not a wait
+            await asyncio.sleep(0)
         self._tell_damage()
         if self.view.created == 0.0:
             self._give_up_on_history()

@@ -11,6 +11,8 @@ from ipc.journal import JournalReader
 from ipc.run_directory import RunDirectory
 
 _CHUNK_BYTES = 256 << 10
+Places = tuple[tuple[int, int] | None, tuple[int, int] | None]
+"""Where to read on in the daemon's and in the attempt's journal, as `JournalReader.position`; None: from its beginning."""
 
 
 def _loads(line: bytes) -> dict[str, Any]:
@@ -26,21 +28,35 @@ class MergedReader:
     Blocking, but never for long: local files, a quarter of a megabyte at a time.
     """
 
-    def __init__(self, directory: RunDirectory, spot: Spot = Spot()) -> None:  # noqa: B008 - a NamedTuple is immutable
+    def __init__(self, directory: RunDirectory, spot: Spot = Spot(), places: Places = (None, None)) -> None:  # noqa: B008 - immutable
+        """*places* are those of a reader that stood at or before *spot*, in the same attempt."""
         self._directory = directory
         self.spot = spot
-        self._own = JournalReader(directory.daemon, spot.own_seq, loads=_loads)
+        own, attempt = places
+        self._own = JournalReader(directory.daemon, spot.own_seq, own, loads=_loads)
         self._own_pending: deque[Record] = deque()
-        self._attempt = JournalReader(directory.attempt(spot.attempt).events, spot.seq, loads=_loads) if spot.attempt else None
+        self._own_place = own
+        self._is_own_read_out = False
+        self._attempt = JournalReader(directory.attempt(spot.attempt).events, spot.seq, attempt, loads=_loads) if spot.attempt else None
         self._attempt_pending: deque[Record] = deque()
+        self._attempt_place = attempt
         self._damage: list[Record] = []
 
     def read(self, limit: int = 4096) -> list[tuple[Record, Spot]]:
-        """The next records, each with the spot behind it; empty at the present end."""
+        """The next records, each with the spot behind it; empty at the present end.
+
+        The daemon's own journal is looked at once: what is appended to it meanwhile stands behind what is read here.
+        """
+        self._is_own_read_out = False
         found: list[tuple[Record, Spot]] = []
         while len(found) < limit and (record := self._next()) is not None:
             found.append((record, self._advance(record)))
         return found
+
+    @property
+    def places(self) -> Places:
+        """Where another reader may begin, to read on from this one's spot: not beyond it, and at most a chunk before it."""
+        return self._own_place, self._attempt_place
 
     def take_damage(self) -> list[Record]:
         """What was found broken since the last call: `{"gap": [first seq, last seq]}` or `{"bad_lines": count, "near_seq": seq}`."""
@@ -67,11 +83,14 @@ class MergedReader:
             self._attempt.close()
 
     def _next(self) -> Record | None:
-        if not self._own_pending:
+        if not self._own_pending and not self._is_own_read_out:
+            self._own_place = self._own.position
             self._own_pending.extend(self._own.read(_CHUNK_BYTES))
+            self._is_own_read_out = not self._own_pending
         if self._own_pending and _after(self._own_pending[0]) <= self.spot[:2]:
             return self._own_pending.popleft()
         if self._attempt is not None and not self._attempt_pending:
+            self._attempt_place = self._attempt.position
             self._attempt_pending.extend(self._attempt.read(_CHUNK_BYTES))
         if self._attempt_pending:
             return self._attempt_pending.popleft()
@@ -89,7 +108,7 @@ class MergedReader:
                 self._note_damage(f"attempt {self.spot.attempt}", self._attempt)
                 self._attempt.close()
             self.spot = Spot(record["attempt"], 0, seq)
-            self._attempt = JournalReader(self._directory.attempt(self.spot.attempt).events, loads=_loads)
+            self._attempt, self._attempt_place = JournalReader(self._directory.attempt(self.spot.attempt).events, loads=_loads), None
         return self.spot
 
 

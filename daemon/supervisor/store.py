@@ -134,13 +134,16 @@ class RunStore:
         shutil.rmtree(gone, ignore_errors=True)
         return True
 
+    def last_number(self) -> int:
+        """The highest number that a run has been given, 0 before the first one."""
+        try:
+            noted = int(self._counter.read_text()) - 1
+        except (OSError, ValueError):
+            noted = 0  # not there yet, or garbled: the runs that are there say the rest
+        return max([noted, *(int(path.name[:6]) for path in self._folder.iterdir() if re.match(r"[0-9]{6}-", path.name))])
+
     def _next_number(self) -> int:
         """Numbers are never used twice, also when runs were removed: ids sort by creation, and cursors build on it."""
-        try:
-            noted = int(self._counter.read_text())
-        except (OSError, ValueError):
-            noted = 1  # not there yet, or garbled: the runs that are there say the rest
-        present = [int(path.name[:6]) for path in self._folder.iterdir() if re.match(r"[0-9]{6}-", path.name)]
-        number = max([noted, *(taken + 1 for taken in present)])
+        number = self.last_number() + 1
         replace_file(self._counter, f"{number + 1}\n".encode())
         return number

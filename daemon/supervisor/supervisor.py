@@ -6,22 +6,21 @@ import contextvars
 import functools
 import logging
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from daemon.errors import ConflictError, DaemonError, NotFoundError, UnavailableError
 from daemon.runs.disk import DiskMarks, Room
 from daemon.runs.fold import Record
 from daemon.runs.policies import DiskLevel
-from daemon.runs.restart import remaining_s
 from daemon.runs.retention import Retention
 from daemon.runs.states import ENDED, RunState
 from daemon.runs.view import RunView
 from daemon.samples.index import list_folder
 from daemon.samples.names import SampleInfo
 from daemon.supervisor.clock import Clock
-from daemon.supervisor.continuing import backup_to_continue
 from daemon.supervisor.disk_guard import LOOK_S as DISK_LOOK_S
 from daemon.supervisor.disk_guard import DiskGuard
 from daemon.supervisor.hub import Bell
@@ -29,6 +28,7 @@ from daemon.supervisor.launcher import Launcher
 from daemon.supervisor.live import LiveRun
 from daemon.supervisor.packing import remove_unused
 from daemon.supervisor.plan import StopPeriods, Trainer, launch_file
+from daemon.supervisor.restarts import Restarts
 from daemon.supervisor.retaining import remove_old
 from daemon.supervisor.sightings import Sightings
 from daemon.supervisor.stall_watch import LOOK_S as STALL_LOOK_S
@@ -37,7 +37,8 @@ from daemon.supervisor.store import RunSpec, RunStore, StoredRun
 from ipc.run_directory import AttemptDirectory
 
 _LOG = logging.getLogger(__name__)
-_RETRY_S = 60.0
+_CATCH_UPS = 16
+"""Histories that are read at once: each holds two descriptors meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,10 @@ class Policy:
 
 
 class Supervisor:
-    """Use it as `async with supervisor.running():`. Leaving it leaves every runner at its work."""
+    """Use it as `async with supervisor.running():`. Leaving it leaves every runner at its work.
+
+    Histories may be long: until `wait_adopted` returns, runs are shown as their last checkpoints have them, and nothing can be asked for.
+    """
 
     def __init__(
         self,
@@ -73,24 +77,21 @@ class Supervisor:
         self._policy = policy
         self._clock = clock or Clock()
         self._runs: dict[str, LiveRun] = {}
-        self._restarts: dict[str, asyncio.Task[None]] = {}
+        self._restarts = Restarts(self._begin_soon, self._spawn, self._clock)
+        self._stuck: set[str] = set()
         self._removing = asyncio.Lock()
         self._stalls = StallWatch(self._runs.values, self._clock)
         self._disk = DiskGuard(self._runs.values, store.state_dir, policy.disk)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._adopted = asyncio.Event()
         self._is_leaving = False
-        self._has_adopted = False
+        self._tasks: set[asyncio.Task[None]] = set()
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Adopt what is there, hold it, and let go of it at the end."""
+        """Adopt what is there, hold it, and let go of it at the end. The adoption goes on behind."""
         async with self.sightings.running():
-            self._adopt_all()
-            self._fill_places()
-            self._has_adopted = True
-            self._spawn(self._every(STALL_LOOK_S, self._stalls.look), "the stall watch")
-            self._spawn(self._every(DISK_LOOK_S, self._disk.look), "the disk guard")
-            self._spawn(self._remove_old(), "the retention")
+            opened = self._open_all()
+            self._spawn(self._take_over(opened), "the adoption")
             try:
                 yield
             finally:
@@ -110,6 +111,15 @@ class Supervisor:
 
     # Looking.
 
+    @property
+    def is_adopted(self) -> bool:
+        """Whether every run that was there is known as it is now, and held where it lives."""
+        return self._adopted.is_set()
+
+    async def wait_adopted(self) -> None:
+        """Return when `is_adopted`."""
+        await self._adopted.wait()
+
     def runs(self) -> list[LiveRun]:
         """All runs, newest first."""
         return list(reversed(self._runs.values()))
@@ -125,6 +135,10 @@ class Supervisor:
             raise NotFoundError(f"no run has the id {run_id!r}; GET /runs lists them", code="no_run", run_id=run_id)
         return found
 
+    def has_made(self, run_id: str) -> bool:
+        """Whether a run of that id has ever been created here, also when it has been removed since."""
+        return run_id in self._runs or int(run_id[:6]) <= self._store.last_number()
+
     def run_ids_after(self, run_id: str) -> list[str]:
         """The ids of the runs created after *run_id*, oldest first."""
         return [other for other in self._runs if other > run_id]
@@ -132,7 +146,7 @@ class Supervisor:
     @property
     def is_at_work(self) -> bool:
         """Whether every run that an earlier daemon left is adopted, and this one does not leave."""
-        return self._has_adopted and not self._is_leaving
+        return self.is_adopted and not self._is_leaving
 
     @property
     def places(self) -> int:
@@ -213,8 +227,7 @@ class Supervisor:
             await run.stop({"force": force, **{key: value for key, value in periods.items() if value is not None}})
         else:
             run.cancel()
-            if task := self._restarts.pop(run.run_id, None):
-                task.cancel()
+            self._restarts.cancel(run)
             self._fill_places()
 
     async def resume(self, run: LiveRun) -> None:
@@ -258,7 +271,9 @@ class Supervisor:
             stored = self._store.create(spec, self._clock.now())
         except OSError as error:
             raise UnavailableError(f"the run could not be put on disk: {error}", code="disk") from error
-        return self._open(stored)
+        run = self._open(stored)
+        run.take_in()
+        return run
 
     def _open(self, stored: StoredRun) -> LiveRun:
         run = LiveRun(stored, self.bell, self.sightings)
@@ -294,27 +309,9 @@ class Supervisor:
 
     def _attempt_is_over(self, run: LiveRun) -> None:
         if run.view.state is RunState.WAITING_RESTART:
-            self._await_restart(run)
+            self._restarts.expect(run)
         self._fill_places()
         self._spawn(self._remove_old(), "the retention")
-
-    def _await_restart(self, run: LiveRun) -> None:
-        self._restarts[run.run_id] = self._spawn(self._restart(run), f"restart of {run.run_id}")
-
-    async def _restart(self, run: LiveRun) -> None:
-        """Start *run* again when its time has come, from the newest backup of its own. A start that cannot be recorded is tried again."""
-        wait_s = remaining_s(run.view.restart, run.view.restart_at or 0.0, self._clock.now())
-        while True:
-            await self._clock.sleep(wait_s)
-            backup = await asyncio.to_thread(backup_to_continue, run.view)
-            if run.view.state is not RunState.WAITING_RESTART:
-                return
-            try:
-                self._begin_soon(run, backup)
-                return
-            except DaemonError as error:
-                _LOG.error("run %s could not be restarted, which is tried again in %g s: %s", run.run_id, _RETRY_S, error)
-                wait_s = _RETRY_S
 
     async def _remove_old(self) -> None:
         async with self._removing:
@@ -323,6 +320,8 @@ class Supervisor:
 
     def _fill_places(self) -> None:
         """Start queued runs, oldest first, as far as there is room. One that cannot be started keeps no other from it."""
+        if not self.is_adopted:
+            return
         free = self._policy.max_concurrent_runs - sum(run.occupies_a_place for run in self._runs.values())
         for run in [run for run in self._runs.values() if run.view.state is RunState.QUEUED]:
             if free <= 0:
@@ -330,8 +329,11 @@ class Supervisor:
             try:
                 self._begin_soon(run)
                 free -= 1
+                self._stuck.discard(run.run_id)
             except DaemonError as error:
-                _LOG.error("run %s stays in the queue: %s", run.run_id, error)
+                if run.run_id not in self._stuck:  # it is tried again every few seconds
+                    self._stuck.add(run.run_id)
+                    _LOG.error("run %s stays in the queue: %s", run.run_id, error)
 
     def _begin_soon(self, run: LiveRun, backup: str | None = None) -> asyncio.Task[None]:
         """Begin the next attempt, from *backup* or from where the run itself says."""
@@ -343,28 +345,62 @@ class Supervisor:
         self.current = run
         return self._spawn(self._start(run), f"start of {run.run_id}")
 
-    def _adopt_all(self) -> None:
+    def _open_all(self) -> list[LiveRun]:
+        """The runs there are, each as it was at its last checkpoint."""
+        opened: list[LiveRun] = []
         for stored in self._store.all():
-            try:
-                self._adopt(stored)
-            except Exception:  # noqa: BLE001 - the outer edge of one run: nothing that lies in its directory may keep the daemon from the others
-                _LOG.exception("run %s is left alone, since its directory cannot be read", stored.directory.run_id)
-                self._runs.pop(stored.directory.run_id, None)
+            with self._left_alone_if_odd(stored):
+                opened.append(self._open(stored))
+        self.current = next((run for run in reversed(opened) if run.view.has_place), None)
+        return opened
+
+    async def _take_over(self, opened: list[LiveRun]) -> None:
+        """Learn what has become of each run, hold those that live, and begin the daemon's own work."""
+        at_once = asyncio.Semaphore(_CATCH_UPS)
+
+        async def catch_up(run: LiveRun) -> None:
+            async with at_once:
+                with self._left_alone_if_odd(run.stored):
+                    await run.catch_up()
+
+        await asyncio.gather(*map(catch_up, opened))
+        self.current = None
+        for run in [run for run in opened if run.run_id in self._runs]:
+            with self._left_alone_if_odd(run.stored):
+                self._adopt(run)
         if self.current is None:
             self.current = next((run for run in self.runs() if run.view.state is RunState.RELEASED), None)
         if not any(run.occupies_a_place for run in self._runs.values()):
             remove_unused(self._archive.parent, {self._archive})
+        self._adopted.set()
+        self._fill_places()
+        self._spawn(self._every(STALL_LOOK_S, self._stalls.look), "the stall watch")
+        self._spawn(self._every(DISK_LOOK_S, self._look_at_disks), "the disk guard")
+        self._spawn(self._remove_old(), "the retention")
+        self.bell.ring()
 
-    def _adopt(self, stored: StoredRun) -> None:
-        run = self._open(stored)
+    @contextlib.contextmanager
+    def _left_alone_if_odd(self, stored: StoredRun) -> Iterator[None]:
+        try:
+            yield
+        except Exception:  # noqa: BLE001 - the outer edge of one run: nothing that lies in its directory may keep the daemon from the others
+            _LOG.exception("run %s is left alone, since its directory cannot be read", stored.directory.run_id)
+            self._runs.pop(stored.directory.run_id, None)
+
+    def _adopt(self, run: LiveRun) -> None:
         if run.view.state is RunState.WAITING_RESTART:
             _LOG.info("run %s waits for its restart", run.run_id)
             self.current = run
-            self._await_restart(run)
+            self._restarts.expect(run)
         elif run.adopt():
             _LOG.info("run %s is adopted: %s", run.run_id, run.view.state)
             self.current = run if run.occupies_a_place else self.current
             self._spawn(self._hold(run), f"run {run.run_id}")
+
+    async def _look_at_disks(self) -> None:
+        """Room that has come back is also room for the record that a queued run begins with."""
+        await self._disk.look()
+        self._fill_places()
 
     async def _every(self, seconds: float, look: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -374,7 +410,7 @@ class Supervisor:
             except Exception:  # noqa: BLE001 - the outer edge of a watch: one look that fails must not be the last
                 _LOG.exception("a look failed; the next one comes in %g s", seconds)
 
-    def _spawn(self, work: "asyncio._CoroutineLike[None]", name: str, context: contextvars.Context | None = None) -> asyncio.Task[None]:
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str, context: contextvars.Context | None = None) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=name, context=context)
         self._tasks.add(task)
         task.add_done_callback(self._ended)

@@ -44,6 +44,7 @@ class Lab:
         self._places = places
         self.clock: Clock | None = None
         self.retention = Retention()
+        self.waits = True
 
     @contextlib.asynccontextmanager
     async def daemon(self) -> AsyncIterator[Supervisor]:
@@ -53,6 +54,8 @@ class Lab:
             Policy(self._places, StopPeriods(20.0, 20.0), retention=self.retention), self.clock,
         )  # fmt: skip
         async with supervisor.running():
+            if self.waits:
+                await supervisor.wait_adopted()
             yield supervisor
 
     def attempt_processes(self) -> Iterator[Any]:

@@ -1,5 +1,7 @@
 """What the clients of `/ws` hear of many runs, and the cursors that they hold."""
 
+import shutil
+
 import orjson
 import pytest
 
@@ -102,3 +104,18 @@ async def test_a_cursor_from_elsewhere_is_refused(lab: Lab) -> None:
             assert caught.value.code == "bad_cursor"
         for good in (Cursor(), Cursor(queued.run_id), Cursor(run.run_id, {run.run_id: Mark(end), "000000-abcd": Mark(Spot(7, 7, 7))})):
             assert read_cursor(good.encode(), supervisor) == good
+
+
+async def test_a_cursor_behind_a_run_that_was_removed_since_is_as_good_as_before(lab: Lab) -> None:
+    async with lab.daemon() as supervisor:
+        run = await supervisor.start_now(spec(READY, FINISHED))
+        await wait_state(supervisor, run, RunState.COMPLETED)
+        client = Client(supervisor)
+    shutil.rmtree(run.stored.directory.path)
+    async with lab.daemon() as supervisor:
+        again = Client(supervisor, client.cursor)
+        later = await supervisor.start_now(spec(READY, FINISHED))
+        await wait_state(supervisor, later, RunState.COMPLETED)
+        heard = await again.hear()
+        assert [run_id for run_id, _ in heard] == [later.run_id] * len(heard)
+        assert heard[-1] == (later.run_id, "completed")
