@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import errno
+import faulthandler
 import functools
 import json
 import logging
@@ -59,16 +60,20 @@ from daemon.reloading import Reloader
 from daemon.runs.disk import DiskMarks
 from daemon.runs.policies import RestartPolicy, StallPolicy
 from daemon.runs.retention import Retention
+from daemon.runs.summary import in_one_line
+from daemon.service.machine import is_going_down
+from daemon.service.notify import Notifier
+from daemon.service.pulse import beating
 from daemon.settings import Settings
 from daemon.stdout import tell
 from daemon.supervisor.checkout import find_onetrainer
 from daemon.supervisor.intake import Defaults, Intake
-from daemon.supervisor.launcher import DirectLauncher
 from daemon.supervisor.once import Once
 from daemon.supervisor.packing import pack_runner
 from daemon.supervisor.plan import StopPeriods, Trainer, builtin_trainer
 from daemon.supervisor.store import RunStore
 from daemon.supervisor.supervisor import Policy, Supervisor
+from daemon.supervisor.unit_launcher import choose_launcher
 from daemon.system.gpu import GpuMonitor
 from daemon.system.info import SystemInfo
 from daemon.system.probe import TrainerProbe
@@ -105,6 +110,7 @@ def serve(load: Callable[[], Settings]) -> int:
     settings = load()
     logs = Logs(current_request_id)
     logs.set_up(settings.log)
+    faulthandler.enable()  # where every thread stands when the watchdog's SIGABRT ends us
     _raise_descriptor_limit()
     with _state_directory(settings.state_dir):
         asyncio.run(_serve(settings, load, logs))
@@ -165,12 +171,29 @@ async def _serve(settings: Settings, load: Callable[[], Settings], logs: Logs) -
         except OSError as error:  # a full disk must not keep the trainings without a daemon
             _LOG.error("the command line cannot find this daemon by itself: %s/endpoint.json: %s", settings.state_dir, error)
         _announce(f"onetrainerd {__version__} listens on {url} with the {settings.chosen_backend} trainer")
+        notifier = Notifier(os.environ)
         reloads = asyncio.create_task(_reload_on(hung_up, app[RELOADER], stopped), name="reloads")
-        await stopped.wait()
-        reloads.cancel()
-        _LOG.info("stopping; trainings go on and the next daemon adopts them")
+        notifier.ready()
+        async with beating(notifier, functools.partial(_status, url, app[SUPERVISOR])):
+            await stopped.wait()
+            reloads.cancel()
+            await _say_goodbye(notifier, app[SUPERVISOR])
     finally:
         await runner.cleanup()
+
+
+def _status(url: str, supervisor: Supervisor) -> str:
+    return f"{url}: {in_one_line(run.view for run in supervisor.runs())}"
+
+
+async def _say_goodbye(notifier: Notifier, supervisor: Supervisor) -> None:
+    notifier.stopping()
+    if await is_going_down():
+        notifier.extend(supervisor.farewell_s + _GOODBYE_S)
+        await supervisor.see_off()
+        _LOG.info("stopping, with the machine")
+    else:
+        _LOG.info("stopping; trainings go on and the next daemon adopts them")
 
 
 async def _reload_on(hung_up: asyncio.Event, reloader: Reloader, stopped: asyncio.Event) -> None:
@@ -283,7 +306,8 @@ def _supervisor(settings: Settings, cwd: Path) -> Supervisor:
     if settings.onetrainer.home:
         trainers["onetrainer"] = functools.partial(find_onetrainer, settings.onetrainer.home, settings.onetrainer.python)
     trainers[settings.chosen_backend]()  # what is wrong with it is told now, not at the first start
-    return Supervisor(RunStore(settings.state_dir), DirectLauncher(archive), archive, trainers, _policy(settings))
+    launcher = choose_launcher(settings.launcher, settings.run_socket, archive)
+    return Supervisor(RunStore(settings.state_dir, launcher.name), launcher, archive, trainers, _policy(settings))
 
 
 def _policy(settings: Settings) -> Policy:

@@ -1,6 +1,7 @@
 """Puts together what watches the daemon: metrics, readiness, reloads. A part of the composition root."""
 
 import functools
+import os
 import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -10,6 +11,7 @@ from aiohttp import web
 from daemon.api.keys import GPUS, LOGS, METER, READINESS, RELOADER, SETTINGS, SOCKETS, SUPERVISOR, TELEMETRY
 from daemon.logs import Logs
 from daemon.reloading import Reloader
+from daemon.service.notify import Notifier
 from daemon.settings import Settings
 from daemon.supervisor.readiness import Readiness
 from daemon.system.gpu import GpuMonitor
@@ -24,7 +26,7 @@ def watch(app: web.Application, load: Callable[[], Settings], logs: Logs, gpus: 
     """Give *app* its `/metrics`, `/ready` and reloads; what comes back is to be entered once its other services are at work."""
     settings = app[SETTINGS].now
     app[SETTINGS].on_change(lambda to_come: functools.partial(logs.set_up, to_come.log))
-    app[RELOADER] = Reloader(app[SETTINGS], load)
+    app[RELOADER] = Reloader(app[SETTINGS], load, Notifier(os.environ).reloading)
     app[READINESS] = Readiness(app[SUPERVISOR], settings.state_dir, time.monotonic)
     app[GPUS] = GpuCache(gpus)
     lag = LoopLag()

@@ -25,9 +25,10 @@ from pydantic import (
 from daemon import settings_sources
 from daemon.errors import InvalidError
 
-__all__ = ["Backend", "Settings", "SettingsError", "is_loopback", "load_settings"]
+__all__ = ["Backend", "Launcher", "Settings", "SettingsError", "is_loopback", "load_settings"]
 
 Backend = Literal["builtin", "onetrainer"]
+Launcher = Literal["direct", "systemd"]
 
 
 def is_loopback(host: str) -> bool:
@@ -295,6 +296,13 @@ class Settings(Section):
 
     backend: Annotated[Backend | None, BeforeValidator(_empty_is_none)] = _raw("")
     """"onetrainer" or "builtin" (a small real trainer for trying things out). Empty: onetrainer where a checkout is set, else builtin."""
+
+    launcher: Annotated[Launcher | None, BeforeValidator(_empty_is_none)] = _raw("")
+    """How runs are started. "systemd": each in a unit of its own (onetrainer-run@.service). "direct": as children that outlive the daemon.
+    Empty: systemd where run_socket is there and belongs to the daemon's user, else direct. The units set it for their daemon."""
+
+    run_socket: OptionalPath = _raw("")
+    """Where onetrainer-run.socket listens; the unit sets it."""
 
     onetrainer: OneTrainer = _raw({})
     paths: Paths = _raw({})

@@ -15,6 +15,9 @@ _START_S = 30.0
 class Launcher(Protocol):
     """How a runner comes to be, outside the daemon's own life."""
 
+    name: str
+    """What run.json calls it."""
+
     async def launch(self, attempt: AttemptDirectory) -> None:
         """Start the runner of *attempt*, whose launch.json is there.
 
@@ -25,6 +28,8 @@ class Launcher(Protocol):
 
 class DirectLauncher:
     """A child of ours that forks the runner away and ends: the runner belongs to init, and to no terminal."""
+
+    name = "direct"
 
     def __init__(self, archive: Path) -> None:
         """*archive* is the packed runner."""

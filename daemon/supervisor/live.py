@@ -109,6 +109,7 @@ class LiveRun:
         """
         attempt = self._attempt
         try:
+            self.stored.note_launcher(launcher.name)
             attempt.create()
             replace_json(attempt.launch, launch(attempt, self.view.continued_from), mode=0o600)
             await launcher.launch(attempt)
@@ -165,6 +166,11 @@ class LiveRun:
             self._rest()
         finally:
             self._let_go.set()
+
+    @property
+    def is_held(self) -> bool:
+        """Whether somebody is in `hold`: a runner, or the trainer of a dead one, may live."""
+        return not self._let_go.is_set()
 
     async def wait_let_go(self) -> None:
         """Return when no attempt is held: its state may say `released` some milliseconds before its runner is gone."""

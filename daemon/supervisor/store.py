@@ -52,11 +52,23 @@ class StoredRun:
     def backend(self) -> str:
         return str(self.meta["backend"])
 
+    @property
+    def launcher(self) -> str:
+        return str(self.meta.get("launcher", "direct"))
+
+    def note_launcher(self, name: str) -> None:
+        """An attempt is about to be started by the launcher *name*: run.json says so from here on. Raises OSError."""
+        if name != self.launcher:
+            self.meta["launcher"] = name
+            replace_json(self.directory.run, self.meta)
+
 
 class RunStore:
     """`runs/` of a state directory. Not for two daemons at once: the state directory's lock is held."""
 
-    def __init__(self, state_dir: Path) -> None:
+    def __init__(self, state_dir: Path, launcher: str = "direct") -> None:
+        """*launcher* is what run.json says of a new run; `StoredRun.note_launcher` says otherwise when another one starts it."""
+        self._launcher = launcher
         self.state_dir = state_dir
         self._folder = state_dir / "runs"
         self._counter = state_dir / "next_run"
@@ -72,7 +84,7 @@ class RunStore:
         run_id = f"{number:06d}-{secrets.token_hex(2)}"
         draft = RunDirectory(self._folder / f".new-{run_id}")
         meta = {
-            "v": PROTOCOL_VERSION, "id": run_id, "number": number, "created": now, "backend": spec.backend, "launcher": "direct",
+            "v": PROTOCOL_VERSION, "id": run_id, "number": number, "created": now, "backend": spec.backend, "launcher": self._launcher,
             "name": spec.name, "config_path": spec.config_path, "continue_from": spec.continue_from,
         }  # fmt: skip
         if spec.preset is not None:

@@ -23,6 +23,7 @@ from daemon.samples.names import SampleInfo
 from daemon.supervisor.clock import Clock
 from daemon.supervisor.disk_guard import LOOK_S as DISK_LOOK_S
 from daemon.supervisor.disk_guard import DiskGuard
+from daemon.supervisor.farewell import see_off
 from daemon.supervisor.hub import Bell
 from daemon.supervisor.launcher import Launcher
 from daemon.supervisor.live import LiveRun
@@ -39,6 +40,7 @@ from ipc.run_directory import AttemptDirectory
 _LOG = logging.getLogger(__name__)
 _CATCH_UPS = 16
 """Histories that are read at once: each holds two descriptors meanwhile."""
+_FAREWELL_MARGIN_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,17 @@ class Supervisor:
         self._disk.change_marks(policy.disk)
         self._fill_places()
         self._spawn(self._remove_old(), "the retention")
+
+    async def see_off(self) -> None:
+        """The machine goes down: begin nothing more, and let what no unit of its own stops back up and end."""
+        self._is_leaving = True
+        await self.wait_adopted()
+        await see_off(self._runs.values(), self.farewell_s)
+
+    @property
+    def farewell_s(self) -> float:
+        """The longest that `see_off` takes, in seconds."""
+        return self._policy.stop.grace_s + self._policy.stop.term_s + _FAREWELL_MARGIN_S
 
     # Looking.
 
@@ -320,7 +333,7 @@ class Supervisor:
 
     def _fill_places(self) -> None:
         """Start queued runs, oldest first, as far as there is room. One that cannot be started keeps no other from it."""
-        if not self.is_adopted:
+        if not self.is_adopted or self._is_leaving:
             return
         free = self._policy.max_concurrent_runs - sum(run.occupies_a_place for run in self._runs.values())
         for run in [run for run in self._runs.values() if run.view.state is RunState.QUEUED]:
@@ -337,6 +350,8 @@ class Supervisor:
 
     def _begin_soon(self, run: LiveRun, backup: str | None = None) -> asyncio.Task[None]:
         """Begin the next attempt, from *backup* or from where the run itself says."""
+        if self._is_leaving:
+            raise UnavailableError("the machine is going down; nothing is started any more", code="going_down")
         if run.view.state is RunState.RELEASED:
             backup = run.view.last_backup
         elif run.view.state is RunState.QUEUED:

@@ -21,6 +21,7 @@ _OF_EVERY_BACKEND = {
     "test_a_held_training_stands_still_and_goes_on_with_what_was_asked_meanwhile",
     "test_a_released_training_saves_no_model_and_goes_on_from_its_backup",
     "test_sigterm_to_the_trainer_is_a_stop",
+    "test_sigterm_to_the_runner_stops_with_a_backup_though_the_config_wants_none",
     "test_a_trainer_whose_runner_is_killed_backs_up_saves_and_ends",
 }
 _TINY = ROOT.parent / "shared" / "tools" / "make-tiny-onetrainer-run"

@@ -25,6 +25,15 @@ def test_sigterm_to_the_trainer_is_a_stop(subject: Subject) -> None:
     assert subject.backups()
 
 
+def test_sigterm_to_the_runner_stops_with_a_backup_though_the_config_wants_none(subject: Subject) -> None:
+    attempt = subject.start(subject.endless(backup_before_save=False))
+    attempt.wait_step(2)
+    ProcessIdentity.from_json(attempt.wait_type("runner.started")["runner"]).send_signal(signal.SIGTERM)
+    record = attempt.finish()
+    assert (record.cause, record.code, record.model_path) == ("stopped", 0, str(subject.model))
+    assert [str(path) for path in subject.backups()] == [record.last_backup]
+
+
 def test_exit_zero_that_did_nothing_is_not_completed(subject: Subject) -> None:
     cases: dict[str, dict[str, Any]] = {
         "no concept is enabled": {"concepts": []}, "batch_size, 9": {"batch_size": 9}, "only_cache": {"only_cache": True},

@@ -85,6 +85,15 @@ class RunnerUnderTest:
 
 def start_runner(folder: Path, archive: Path, script: list[list[Any]], **changes: Any) -> RunnerUnderTest:
     """A runner whose trainer does *script*; *changes* go into launch.json."""
+    attempt = prepare_attempt(folder, script, **changes)
+    runner = RunnerUnderTest(attempt)
+    result = launch_runner(archive, attempt)
+    assert result.returncode == 0, result.stderr
+    return runner
+
+
+def prepare_attempt(folder: Path, script: list[list[Any]], **changes: Any) -> AttemptDirectory:
+    """All that a runner needs, before it is started."""
     run = RunDirectory(folder / "000001-abcd")
     attempt = run.attempt(1)
     attempt.create()
@@ -95,10 +104,7 @@ def start_runner(folder: Path, archive: Path, script: list[list[Any]], **changes
         "stop": {"grace_s": 20.0, "term_s": 20.0}, "console": {"max_bytes": 1 << 20}, **changes,
     }  # fmt: skip
     replace_json(attempt.launch, launch)
-    runner = RunnerUnderTest(attempt)
-    result = launch_runner(archive, attempt)
-    assert result.returncode == 0, result.stderr
-    return runner
+    return attempt
 
 
 def launch_runner(archive: Path, attempt: AttemptDirectory) -> subprocess.CompletedProcess[str]:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,8 +11,10 @@ from typing import Any, Protocol
 
 import pytest
 
+from ipc.exit_record import read_exit
 from ipc.process import ProcessIdentity
-from tests.runner.lab import RunnerUnderTest, launch_runner, start_runner
+from ipc.run_socket import StartAnswer
+from tests.runner.lab import RunnerUnderTest, launch_runner, prepare_attempt, start_runner
 
 FINISHED = ["emit", {"type": "trainer.finished", "outcome": "completed", "message": "all epochs done", "global_step": 3}]
 
@@ -142,12 +145,49 @@ def test_force_goes_straight_to_the_kill(start: Start) -> None:
     assert "stop.term" not in runner.types()
 
 
-def test_sigterm_to_the_runner_is_a_stop(start: Start) -> None:
-    runner = start([["await_command"], FINISHED])
+def test_sigterm_to_the_runner_is_a_stop_with_a_backup(start: Start) -> None:
+    runner = start([["await_command"], ["answer", "done"], FINISHED])
     runner.wait_event("trainer.spawned")
     runner.identity().send_signal(signal.SIGTERM)
     assert runner.wait_end().cause == "completed"
     assert runner.wait_event("stop.requested")["origin"] == "sigterm"
+    assert runner.wait_event("command.done")["result"] == {"backup": True}
+
+
+def test_a_runner_that_a_unit_holds_is_the_process_that_was_started_and_answers_on_its_descriptor(tmp_path: Path, archive: Path) -> None:
+    attempt = prepare_attempt(tmp_path, [["emit", {"type": "log", "level": "info", "message": "hello"}], FINISHED])
+    ours, theirs = socket.socketpair()
+    python = getattr(sys, "_base_executable", sys.executable)
+    with (
+        ours,
+        subprocess.Popen(
+            [python, "-I", "-S", str(archive), "runner", "--answer-fd", "0", str(attempt.path)],
+            stdin=theirs.fileno(),
+            stderr=subprocess.DEVNULL,
+        ) as process,
+    ):
+        theirs.close()
+        with ours.makefile("rb") as answers:
+            assert StartAnswer.decode(answers.readline()) == StartAnswer(True)
+            assert answers.read() == b""  # the trainer has not inherited it
+        assert RunnerUnderTest(attempt).identity().pid == process.pid
+        assert process.wait(30) == 0
+    record = read_exit(attempt.exit)
+    assert record is not None
+    assert record.cause == "completed"
+
+
+def test_a_runner_that_cannot_begin_says_why_on_its_descriptor(tmp_path: Path, archive: Path) -> None:
+    attempt = prepare_attempt(tmp_path, [])
+    attempt.launch.unlink()
+    python = getattr(sys, "_base_executable", sys.executable)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        command = [python, "-I", "-S", str(archive), "runner", "--answer-fd", str(theirs.fileno()), str(attempt.path)]
+        ended = subprocess.run(command, pass_fds=[theirs.fileno()], timeout=30, check=False)
+        answer = StartAnswer.decode(ours.recv(65536))
+    assert (ended.returncode, answer.started) == (1, False)
+    assert "launch.json" in answer.message
 
 
 def test_what_the_trainer_leaves_behind_is_ended_too(start: Start) -> None:

@@ -224,6 +224,8 @@ async def test_a_run_that_cannot_start_has_failed_and_says_why(lab: Lab) -> None
 class Broken:
     """A launcher whose runners never come."""
 
+    name = "direct"
+
     async def launch(self, attempt: AttemptDirectory) -> None:
         raise UnavailableError("no runner today", code="start_failed")
 

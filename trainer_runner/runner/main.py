@@ -1,4 +1,4 @@
-"""The runner process: fork away from whoever started us, take the lock, say that we are here, supervise."""
+"""The runner process: apart from whoever started us, or as the process that a unit holds. Take the lock, say so, supervise."""
 
 import contextlib
 import os
@@ -6,6 +6,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from ipc import PROTOCOL_VERSION, __version__
 from ipc.atomic import read_versioned, replace_json
@@ -13,51 +14,60 @@ from ipc.locks import FileLock
 from ipc.pipes import open_fifo
 from ipc.process import ProcessIdentity
 from ipc.run_directory import AttemptDirectory
+from ipc.run_socket import StartAnswer
 from trainer_runner.runner.keeper import JournalKeeper
 from trainer_runner.runner.supervise import Runner
-
-_READY = b"ready"
 
 
 def main(arguments: Sequence[str]) -> int:
     """Start a runner for the attempt folder in *arguments*; 0 when it is at work, 1 with the reason on stderr.
 
     The runner is a grandchild in a session of its own: it belongs to no terminal and is nobody's zombie.
+    With `--answer-fd N` it is this very process, for a supervisor that holds its main process: whether it is at work is told to that
+    descriptor (`ipc.run_socket`), and the exit code comes with the end of the run.
     """
-    if len(arguments) != 1:
-        sys.stderr.write("usage: runner ATTEMPT_FOLDER\n")
-        return 2
-    attempt = AttemptDirectory(Path(arguments[0]).absolute())
+    match arguments:
+        case [folder]:
+            return _start_apart(AttemptDirectory(Path(folder).absolute()))
+        case ["--answer-fd", number, folder] if number.isdecimal():
+            # Out of the way of 0, 1 and 2, which are replaced; what os.dup makes, the trainer does not inherit.
+            return _be_the_runner(AttemptDirectory(Path(folder).absolute()), os.dup(int(number)))
+        case _:
+            sys.stderr.write("usage: runner [--answer-fd N] ATTEMPT_FOLDER\n")
+            return 2
+
+
+def _start_apart(attempt: AttemptDirectory) -> int:
     told, tell = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.close(told)
+        os.setsid()
         _be_the_runner(attempt, tell)
     os.close(tell)
     with os.fdopen(told, "rb") as pipe:
-        answer = pipe.read()
-    if answer == _READY:
+        line = pipe.read()
+    answer = StartAnswer.decode(line) if line else StartAnswer(False, f"the runner died at its start; see {attempt.runner_log}")
+    if answer.started:
         return 0
     os.waitpid(pid, 0)
-    sys.stderr.write(answer.decode("utf-8", "replace") or f"the runner died at its start; see {attempt.runner_log}\n")
+    sys.stderr.write(f"{answer.message}\n")
     return 1
 
 
-def _be_the_runner(attempt: AttemptDirectory, tell: int) -> None:
-    """Never returns."""
+def _be_the_runner(attempt: AttemptDirectory, tell: int) -> NoReturn:
     status = 1
     try:
-        os.setsid()
         _redirect(attempt)
         runner = _prepare(attempt)
-        os.write(tell, _READY)
+        StartAnswer(True).send(tell)
         os.close(tell)
         tell = -1
         runner.run()
         status = 0
     except BaseException as error:  # noqa: BLE001 - the outer edge of the process
         if tell >= 0:
-            os.write(tell, f"{type(error).__name__}: {error}\n".encode())
+            StartAnswer(False, f"{type(error).__name__}: {error}").send(tell)
         with contextlib.suppress(OSError):  # the log may lie on a full disk
             traceback.print_exc()
             sys.stderr.flush()

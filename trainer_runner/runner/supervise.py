@@ -238,7 +238,7 @@ class Runner:
     def _climb(self, rung: Rung, command: "Command | None" = None) -> None:
         match rung.kind:
             case "command":
-                self._send(command or Command("sigterm", "stop", {}))
+                self._send(command or Command("sigterm", "stop", {"backup": True}))
                 self._keeper.append({"type": "stop.grace", "seconds": rung.seconds})
             case "term":
                 self._signals_sent.append("SIGTERM")

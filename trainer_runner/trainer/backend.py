@@ -38,8 +38,10 @@ class Outcome(NamedTuple):
 class CommandSink(Protocol):
     """A backend's ear. Called on the session's reader thread, while the training thread goes on: each method returns at once."""
 
-    def stop(self) -> None:
-        """End after the present step: save as the config says, then return from `run`. May come more than once."""
+    def stop(self, backup: bool) -> None:
+        """End after the present step: save as the config says, then return from `run`. May come more than once.
+
+        *backup*: back up before that, whatever the config says: the machine goes down."""
 
     def request(self, command: Command) -> None:
         """`backup`, `save` or `sample`: carry it out between two steps, then call `Session.done` or `Session.failed` with its id."""

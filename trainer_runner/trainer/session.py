@@ -211,7 +211,7 @@ class Session:
             case "stop":
                 with self._condition:
                     self._open.pop(command.id)  # the runner answers it, when the process has gone
-                self.stop()
+                self.stop(backup=command.args.get("backup") is True)
             case "pause" if command.args.get("mode", "hold") == "hold":
                 self._begin_pause(command)
             case "pause":
@@ -225,12 +225,12 @@ class Session:
                     self._news = True
                     self._condition.notify_all()
 
-    def stop(self) -> None:
-        """End the training as soon as the backend can; the same for a stop command and for SIGTERM."""
+    def stop(self, *, backup: bool = False) -> None:
+        """End the training as soon as the backend can; the same for a stop command and for SIGTERM. *backup*: back up on the way."""
         with self._condition:
             self._stopping = True
         self._end_pause()
-        self._deliver(lambda sink: sink.stop())
+        self._deliver(lambda sink: sink.stop(backup))
 
     def orphaned(self) -> None:
         """The runner is dead: the backend backs up and stops."""

@@ -14,10 +14,12 @@ class Commands:
         self._releases: SimpleQueue[Command] = SimpleQueue()
         self.is_stopping = False
         self.is_orphaned = False
+        self.is_backup_wanted = False
 
     # On the reader thread.
 
-    def stop(self) -> None:
+    def stop(self, backup: bool) -> None:
+        self.is_backup_wanted = self.is_backup_wanted or backup
         self.is_stopping = True
 
     def request(self, command: Command) -> None:
@@ -28,7 +30,7 @@ class Commands:
 
     def orphaned(self) -> None:
         self.is_orphaned = True
-        self.is_stopping = True
+        self.stop(backup=True)
 
     # On the training thread.
 

@@ -121,7 +121,7 @@ def _end(
             return Outcome("stopped", "stopped before the first step", place.global_step, None, outputs.last_backup)
         return Outcome("nothing_done", _why_nothing(config, training, state), place.global_step, None, outputs.last_backup)
     session.phase("saving", place)
-    if commands.is_orphaned or config.backup_before_save:
+    if commands.is_backup_wanted or config.backup_before_save:
         try:
             outputs.backup("orphan" if commands.is_orphaned else "final")
         except OSError as error:

@@ -32,6 +32,7 @@ class Orders:
         self.release: Command | None = None
         self.is_stopping = False
         self.is_orphaned = False
+        self.is_backup_wanted = False
 
     def ask(self, kind: str, command: Command, set_flag: Any) -> None:
         """Remember *command* and set OneTrainer's flag in one move, or fail it when nobody will look at the flag again."""
@@ -143,7 +144,9 @@ class Sink:
         self.waits_for_ranks = False
         """Several GPUs: a stop is given to OneTrainer by `apply_stop` alone, when its ranks agree on it."""
 
-    def stop(self) -> None:
+    def stop(self, backup: bool) -> None:
+        if backup:
+            self._orders.is_backup_wanted = self.config.backup_before_save = True
         self._orders.is_stopping = True
         if not self.waits_for_ranks:
             self._commands.stop()
@@ -176,8 +179,7 @@ class Sink:
 
     def orphaned(self) -> None:
         self._orders.is_orphaned = True
-        self.config.backup_before_save = True
-        self.stop()
+        self.stop(backup=True)
 
     def _custom_sample(self, values: Any) -> Any:
         if not isinstance(values, Mapping):

@@ -86,7 +86,7 @@ class Training:
         lack(trainer, ("start", "train", "end", "tensorboard", "config"), "trainer")
         self._trainer = trainer
         self._sink.config = trainer.config
-        if self._orders.is_orphaned:
+        if self._orders.is_backup_wanted:
             trainer.config.backup_before_save = True
         if self._backup is not None:
             backups.force(trainer, self._backup)
