@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from ipc.run_directory import RunDirectory
 
 _LOG = logging.getLogger(__name__)
 _TOLD_WITHIN_S = 1.0
+_PORTION = 32
 
 
 class SampledRun(Protocol):
@@ -32,6 +34,14 @@ class SampledRun(Protocol):
     def record(self, kind: str, fields: Record) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A whole file of which the trainer has not spoken yet; *until* by the loop's clock."""
+
+    info: SampleInfo
+    until: float
+
+
 @dataclass
 class _Folder:
     """The samples folder of one live run."""
@@ -40,7 +50,7 @@ class _Folder:
     index: SampleIndex
     announced: set[str] = field(default_factory=set)
     told: set[str] = field(default_factory=set)
-    waiting: dict[str, SampleInfo] = field(default_factory=dict)
+    waiting: dict[str, _Waiting] = field(default_factory=dict)
 
 
 class Sightings:
@@ -79,7 +89,7 @@ class Sightings:
         folder.told.add(path)
         folder.index.tell(path, record)
         if path in folder.waiting:
-            self._announce(folder, folder.waiting.pop(path), record)
+            self._announce(folder, folder.waiting.pop(path).info, record)
         else:
             self._watch.touch(run.run_id)
 
@@ -90,8 +100,7 @@ class Sightings:
             return
         await self._watch.remove(run.run_id)
         await self._look(run.run_id)
-        for path in list(folder.waiting):
-            self._announce_late(folder, path)
+        await self._announce_waiting(folder, math.inf)
         del self._folders[run.run_id]
 
     async def _look(self, key: str) -> None:
@@ -99,18 +108,25 @@ class Sightings:
         if folder is None:
             return
         fresh = await asyncio.to_thread(folder.index.reconcile)
-        for info in fresh:
+        loop = asyncio.get_running_loop()
+        for number, info in enumerate(fresh):
             if info.path in folder.announced:
                 continue
             if info.path in folder.told:
                 self._announce(folder, info)
+                await _let_others_work(number)
             elif moment_us(info.timestamp) >= (folder.run.view.created - 2.0) * 1e6:
-                folder.waiting[info.path] = info
-                asyncio.get_running_loop().call_later(_TOLD_WITHIN_S, self._announce_late, folder, info.path)
+                folder.waiting[info.path] = _Waiting(info, loop.time() + _TOLD_WITHIN_S)
+        await self._announce_waiting(folder, loop.time())
+        if folder.waiting:
+            loop.call_later(_TOLD_WITHIN_S, self._watch.touch, key)
 
-    def _announce_late(self, folder: _Folder, path: str) -> None:
-        if path in folder.waiting:
-            self._announce(folder, folder.waiting.pop(path))
+    async def _announce_waiting(self, folder: _Folder, until: float) -> None:
+        """Those whose time is over by *until*; of the others the trainer may still say what they are."""
+        for number, path in enumerate([path for path, one in folder.waiting.items() if one.until <= until]):
+            if one := folder.waiting.pop(path, None):
+                self._announce(folder, one.info)
+            await _let_others_work(number)
 
     def _announce(self, folder: _Folder, info: SampleInfo, told: Record | None = None) -> None:
         folder.announced.add(info.path)
@@ -118,6 +134,12 @@ class Sightings:
             with contextlib.suppress(OSError):
                 info = describe(info.path, folder.index.samples_dir, Path(info.path).stat(), told)
         folder.run.record("sample.found", {"sample": info.to_json()})
+
+
+async def _let_others_work(number: int) -> None:
+    """Thousands may be found at once, and each is a record in a journal."""
+    if number % _PORTION == _PORTION - 1:
+        await asyncio.sleep(0)
 
 
 def _announced(directory: RunDirectory) -> set[str]:
