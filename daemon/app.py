@@ -256,11 +256,12 @@ def build_app(settings: Settings, load: Callable[[], Settings] | None = None, lo
     audit = AuditLog(settings.state_dir / "audit.jsonl", time.time)
     book = _token_book(settings.state_dir, audit) if settings.auth == "token" else None
     cwd = Path.cwd()
-    roots = Roots(settings.client_roots(), settings.onetrainer.home or cwd if settings.chosen_backend == "onetrainer" else cwd)
+    base = settings.onetrainer.home or cwd if settings.chosen_backend == "onetrainer" else cwd
+    roots = Roots(settings.client_roots(), base, settings.state_dir)
     validator = Validator(_schema(settings.chosen_backend), roots)
     current = CurrentConfig(settings.state_dir / "current.json")
     schema = functools.partial(_schema, settings.chosen_backend)
-    presets = Presets(settings.state_dir / "presets", data_folder("configs") / "presets", _preset_folders(settings))
+    presets = Presets(settings.state_dir / "presets", data_folder("configs") / "presets", _preset_folders(settings), roots)
     supervisor = _supervisor(settings, cwd)
     app = make_app(settings, book, ROUTES, audit)
     app[ROOTS] = roots

@@ -23,25 +23,27 @@ from daemon.api.models.config import (
     WhichPreset,
 )
 from daemon.api.registry import Call, Route
+from daemon.config.masking import masked, split, visible
 from daemon.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError, UnavailableError
 
 
 async def list_presets(call: Call[NoBody, PresetQuery]) -> PresetList:
-    found = await asyncio.to_thread(call[PRESETS].list, _folder(call))
+    found = await asyncio.to_thread(call[PRESETS].list, await _folder(call))
     return PresetList(presets=[PresetInfo.model_validate(info) for info in found], count=len(found))
 
 
 async def get_preset(call: Call[NoBody, PresetReadQuery]) -> ConfigResponse:
     query = call.query
     read = functools.partial(call[PRESETS].get, category=query.category, origin=query.origin)
-    config = await asyncio.to_thread(read, call.path["name"], _folder(call))
+    config = masked(await asyncio.to_thread(read, call.path["name"], await _folder(call)))
     return ConfigResponse(config=await asyncio.to_thread(call[COMPARER].complete, config) if query.with_defaults else config)
 
 
 async def save_preset(call: Call[ConfigChange, WhichPreset]) -> ConfigSaved:
     name, which = call.path["name"], call.query.model_dump()
     saved = await asyncio.to_thread(call[PRESETS].save, name, call.body.config, partial=call.body.partial, **which)
-    return ConfigSaved(message=f"Preset {name!r} saved", config=saved)
+    left_out = ", without the secrets in it" if split(call.body.config)[0] != call.body.config else ""
+    return ConfigSaved(message=f"Preset {name!r} saved{left_out}", config=masked(saved))
 
 
 async def delete_preset(call: Call[NoBody, WhichPreset]) -> Success:
@@ -66,12 +68,12 @@ async def get_diff(call: Call[NoBody, DiffQuery]) -> ConfigDiff:
 
 
 async def validate(call: Call[ConfigRequest, NoQuery]) -> ValidationResponse:
-    found = await asyncio.to_thread(call[VALIDATOR].validate, call.body.config)
+    found = await asyncio.to_thread(call[VALIDATOR].validate, visible(call.body.config))
     return ValidationResponse.model_validate(found)
 
 
-def _folder(call: Call[NoBody, Any]) -> Path | None:
-    return call[ROOTS].resolve(call.query.config_dir, "config_dir") if call.query.config_dir else None
+async def _folder(call: Call[NoBody, Any]) -> Path | None:
+    return await asyncio.to_thread(call[ROOTS].resolve, call.query.config_dir, "config_dir") if call.query.config_dir else None
 
 
 _NAME_ERRORS = (InvalidError, NotFoundError, ConflictError, UnavailableError)

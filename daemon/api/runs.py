@@ -1,12 +1,13 @@
 """`/runs`: every run, by its id. Thin: the supervisor knows how."""
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 
 from daemon.api.feed import read_cursor
 from daemon.api.idempotency import once
-from daemon.api.keys import INTAKE, SUPERVISOR
+from daemon.api.keys import INTAKE, ROOTS, SUPERVISOR
 from daemon.api.models.common import NoBody, NoQuery, Success
 from daemon.api.models.runs import (
     Events,
@@ -22,12 +23,16 @@ from daemon.api.models.runs import (
     Stall,
     StopRequest,
 )
+from daemon.api.models.samples import SampleGenerateRequest
 from daemon.api.registry import Call, Route
 from daemon.config.composing import Overrides
+from daemon.config.config_paths import refuse_sample
 from daemon.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError, UnavailableError, UnsupportedError
+from daemon.paths import Roots
 from daemon.runs.spot import Cursor, Mark, bad_cursor
 from daemon.runs.view import RunView
 from daemon.supervisor.intake import Order
+from daemon.supervisor.leavings import config_of
 from daemon.supervisor.live import LiveRun
 
 
@@ -100,14 +105,27 @@ async def save_run(call: Call[NoBody, NoQuery]) -> Success:
 
 async def sample_run(call: Call[SampleRequest, NoQuery]) -> Success:
     run = call[SUPERVISOR].run(call.path["run_id"])
-    await run.send("sample", call.body.model_dump(exclude_none=True))
-    return Success(message="Sample generation requested")
+    return await sampled(run, call.body.sample, call[ROOTS])
 
 
 async def ordered(run: LiveRun, command: str) -> Success:
     """Send a command that has no arguments; it is accepted when this returns, and perhaps done."""
     await run.send(command)
     return Success(message=f"{command.capitalize()} command sent")
+
+
+async def sampled(run: LiveRun, sample: SampleGenerateRequest | None, roots: Roots) -> Success:
+    """Draw *sample*, or the config's own. Where its prompt is the path of a picture, as in training a VAE, it lies in the roots."""
+    if sample is not None:
+        await asyncio.to_thread(_refuse, sample, run, roots)
+    await run.send("sample", {"sample": sample.model_dump()} if sample is not None else {})
+    return Success(message="Sample generation requested")
+
+
+def _refuse(sample: SampleGenerateRequest, run: LiveRun, roots: Roots) -> None:
+    with contextlib.suppress(NotFoundError):  # without its config.json nobody knows what it trains
+        known = config_of(run.directory)
+        refuse_sample(sample.model_dump(), known.effective or known.config, roots)
 
 
 async def paused(run: LiveRun, mode: str) -> Success:
@@ -149,5 +167,5 @@ ROUTES = [
     Route("POST", "/runs/{run_id}/resume", resume_run, "Go on with a held or released training", "runs", errors=_ORDER_ERRORS),
     Route("POST", "/runs/{run_id}/backup", backup_run, "Write a backup now", "runs", errors=_ORDER_ERRORS),
     Route("POST", "/runs/{run_id}/save", save_run, "Save the model now", "runs", errors=_ORDER_ERRORS),
-    Route("POST", "/runs/{run_id}/sample", sample_run, "Draw samples now", "runs", errors=_ORDER_ERRORS),
+    Route("POST", "/runs/{run_id}/sample", sample_run, "Draw samples now", "runs", errors=(*_ORDER_ERRORS, ForbiddenError)),
 ]  # fmt: skip

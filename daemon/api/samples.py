@@ -14,7 +14,8 @@ from daemon.samples.index import list_folder
 async def list_samples(call: Call[NoBody, SampleQuery]) -> SampleList:
     query = call.query
     if query.samples_dir:
-        found = await asyncio.to_thread(list_folder, call[ROOTS].resolve(query.samples_dir, "samples_dir"), query.limit)
+        folder = await asyncio.to_thread(call[ROOTS].resolve, query.samples_dir, "samples_dir")
+        found = await asyncio.to_thread(list_folder, folder, query.limit)
     else:
         found = list(await call[SAMPLES].newest(query.limit))
     return SampleList(samples=[SampleInfo.model_validate(info) for info in found], count=len(found))

@@ -9,13 +9,13 @@ from aiohttp import web
 
 from daemon.api.feed import Feed, read_cursor
 from daemon.api.idempotency import once
-from daemon.api.keys import INTAKE, SOCKETS, SUPERVISOR
+from daemon.api.keys import INTAKE, ROOTS, SOCKETS, SUPERVISOR
 from daemon.api.models.common import Health, NoBody, NoQuery, QueryModel, Success
 from daemon.api.models.runs import PauseRequest, StopRequest
 from daemon.api.models.samples import SampleGenerateRequest
 from daemon.api.models.training import Progress, ProgressResponse, StartRequest, Status
 from daemon.api.registry import Call, Route
-from daemon.api.runs import ordered, overrides_of, paused
+from daemon.api.runs import ordered, overrides_of, paused, sampled
 from daemon.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError, UnavailableError, UnsupportedError
 from daemon.runs import seed
 from daemon.supervisor.intake import Order
@@ -85,8 +85,7 @@ async def progress(call: Call[NoBody, NoQuery]) -> ProgressResponse:
 
 
 async def generate(call: Call[SampleGenerateRequest, NoQuery]) -> Success:
-    await _working(call).send("sample", {"sample": call.body.model_dump()})
-    return Success(message="Sample generation requested")
+    return await sampled(_working(call), call.body, call[ROOTS])
 
 
 async def generate_default(call: Call[NoBody, NoQuery]) -> Success:

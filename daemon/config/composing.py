@@ -10,9 +10,10 @@ from typing import Any
 from daemon.config.defaults import SchemaSource
 from daemon.config.inlining import LISTS
 from daemon.config.merge import deep_merge
+from daemon.config.path_keys import CONFIG_VALUES_KEY
 from daemon.config.preset_names import by_reference
 from daemon.config.presets import Presets
-from daemon.config.values import CONFIG_VALUES_KEY, Value, read_values, stored, with_values
+from daemon.config.values import Value, read_values, stored, with_values
 
 _WHOLE = ("optimizer_defaults",)
 """Objects whose keys are data, not names of settings: OneTrainer's from_dict replaces a dict, and merges only its own config classes."""

@@ -12,6 +12,7 @@ from daemon.config.loading import read_bounded
 from daemon.config.preset_names import MAX_DEPTH, Origin, Wanted, is_name
 from daemon.errors import DaemonError
 from daemon.jsontext import parse_object
+from daemon.paths import Roots
 
 MAX_FILES = 10_000
 MAX_ENTRIES = 200_000
@@ -90,8 +91,10 @@ def find_files(folder: Path, origin: Origin) -> Iterator[Found]:
             return
 
 
-def describe(found: Sequence[Found], shadowed: Sequence[bool], budget: int = READ_BUDGET_BYTES) -> Iterator[PresetInfo]:
-    """What a list shows of each. Reads up to *budget* bytes of JSON; a file that is gone meanwhile is left out."""
+def describe(
+    found: Sequence[Found], shadowed: Sequence[bool], roots: Roots | None = None, budget: int = READ_BUDGET_BYTES
+) -> Iterator[PresetInfo]:
+    """What a list shows of each. Reads up to *budget* bytes of JSON, inside *roots*; a file that is gone meanwhile is left out."""
     for (name, category, path, origin), is_shadowed in zip(found, shadowed, strict=True):
         try:
             status = path.stat(follow_symlinks=False)
@@ -100,16 +103,16 @@ def describe(found: Sequence[Found], shadowed: Sequence[bool], budget: int = REA
         description = error = None
         if status.st_size <= budget:
             budget -= status.st_size
-            description, error = _look_into(path)
+            description, error = _look_into(path, roots)
         yield PresetInfo(
             name=name, path=str(path), origin=origin, category=category or None, shadowed=is_shadowed, description=description,
             last_modified=datetime.fromtimestamp(status.st_mtime, UTC).isoformat(timespec="seconds"), error=error,
         )  # fmt: skip
 
 
-def _look_into(path: Path) -> tuple[str | None, str | None]:
+def _look_into(path: Path, roots: Roots | None) -> tuple[str | None, str | None]:
     try:
-        config = parse_object(read_bounded(path), path.name)
+        config = parse_object(read_bounded(path, roots), path.name)
     except DaemonError as error:
         return None, error.message
     description = config.get("__description", config.get("description"))

@@ -7,11 +7,13 @@ from typing import Any
 
 from daemon.config import preset_files
 from daemon.config.loading import load_config_file
+from daemon.config.masking import split
 from daemon.config.merge import deep_merge
 from daemon.config.preset_files import Found, PresetInfo
 from daemon.config.preset_names import Origin, Wanted, wanted
 from daemon.config.writing import write_config
 from daemon.errors import ConflictError, InvalidError, NotFoundError, UnavailableError
+from daemon.paths import Roots
 
 
 class Presets:
@@ -21,8 +23,9 @@ class Presets:
     built-in preset of the same name takes nothing away from the user. Category and origin say which of several is meant.
     """
 
-    def __init__(self, user_dir: Path, builtin_dir: Path, extra_dirs: Sequence[Path] = ()) -> None:
-        """*extra_dirs*: OneTrainer's `training_presets`. Folders may be missing."""
+    def __init__(self, user_dir: Path, builtin_dir: Path, extra_dirs: Sequence[Path] = (), roots: Roots | None = None) -> None:
+        """*extra_dirs*: OneTrainer's `training_presets`. Folders may be missing. *roots*: where what is in a `config_dir` has to lie."""
+        self._roots = roots
         self._user_dir = user_dir
         self._read_only: list[tuple[Origin, Path]] = [("builtin", builtin_dir), *(("onetrainer", folder) for folder in extra_dirs)]
         self._lock = threading.Lock()
@@ -37,7 +40,7 @@ class Presets:
             raise NotFoundError(f"config_dir: {config_dir} is no folder", code="no_folder", path=str(config_dir))
         found = list(self._files(config_dir))
         meant = {one.name: one for one in reversed(found)}  # the first: files of a folder come before its folders
-        return list(preset_files.describe(found, [meant[one.name] != one for one in found]))
+        return list(preset_files.describe(found, [meant[one.name] != one for one in found], self._roots if config_dir else None))
 
     def get(self, name: str, config_dir: Path | None = None, *, category: str | None = None, origin: str | None = None) -> dict[str, Any]:
         """The config of the preset *name*. Of several in one origin, the one in no category, else the first.
@@ -52,13 +55,15 @@ class Presets:
         """`get` for a name that has been checked already."""
         for origin, folder in self._folders(config_dir):
             if path := _find(folder, origin, which):
-                return load_config_file(path)
+                return load_config_file(path, self._roots if origin == "folder" else None)
         raise _no_preset(which)
 
     def save(
         self, name: str, config: Mapping[str, Any], *, partial: bool = False, category: str | None = None, origin: str | None = None
     ) -> dict[str, Any]:
         """Save *config* as the user's preset *name*, or with *partial* lay it over the one that is there, and return the result.
+
+        Its secrets are left out: presets are shown, copied and shared.
 
         Without a *category* the user's preset that has the name already is meant, whatever its category; a new one gets none.
 
@@ -74,9 +79,9 @@ class Presets:
             if path is None:
                 self._refuse_read_only(which, "saved")
                 path = self._new(which)
-            result = dict(config)
+            result, _ = split(config)
             if partial and path.exists():
-                result = deep_merge(load_config_file(path), config)
+                result = deep_merge(load_config_file(path), result)
             write_config(path, result)
         return result
 

@@ -9,13 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from daemon.config.config_paths import WRITTEN
 from daemon.config.defaults import Schema, kinds_of, known_keys
+from daemon.config.masking import is_secret_name
 from daemon.config.merge import deep_merge
+from daemon.config.path_keys import names_path
 from daemon.errors import InvalidError
 
-CONFIG_VALUES_KEY = "__config_values"
-"""In a run's config: the values, key to text or JSON value, that the adapter sets last, after OneTrainer's migrations."""
 MOST_VALUES = 1000
 _TRUE = frozenset({"true", "1", "yes"})
 _FALSE = frozenset({"false", "0", "no", "off", "n", "f", "none", ""})
@@ -67,7 +66,7 @@ def with_values(config: Mapping[str, Any], values: Sequence[Value], schema: Sche
         known = known_keys(schema, folders)
         _refuse_unknown(value, known, schema)
         kinds = kinds_of(known[leaf], schema) if known and leaf in known else frozenset()
-        if value.key in WRITTEN or value.path[0] == "secrets":
+        if names_path(value.path) or value.path[0] == "secrets":
             kinds = kinds or frozenset({"string"})
         if value.is_text and not kinds:
             continue
@@ -78,7 +77,7 @@ def with_values(config: Mapping[str, Any], values: Sequence[Value], schema: Sche
 
 def stored(values: Sequence[Value]) -> dict[str, Any]:
     """*values* for the adapter, in order, without secrets."""
-    return {value.key: value.value for value in values if value.path[0] != "secrets"}
+    return {value.key: value.value for value in values if value.path[0] != "secrets" and not is_secret_name(value.key)}
 
 
 def _line(line: str) -> Value:

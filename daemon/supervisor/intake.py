@@ -88,22 +88,18 @@ class Intake:
         """
         composed = self._composed(order)
         config, secrets = split(composed.config)
-        verdict = self._validator.validate(config)
-        if not verdict.valid:
-            more = f" (and {len(verdict.errors) - 1} more)" if len(verdict.errors) > 1 else ""
-            raise InvalidError(
-                f"the config cannot be trained with: {verdict.errors[0]}{more}",
-                code="invalid_config", config_errors=verdict.errors, config_warnings=verdict.warnings,
-            )  # fmt: skip
+        self._refuse_invalid(config)
         if order.secrets_path:
-            secrets = load_config_file(self._roots.resolve(order.secrets_path, "secrets_path"))
-        config = inline_lists(config, self._roots)
+            secrets = self._secrets(order.secrets_path)
+        given, config = config, inline_lists(config, self._roots)
+        final = composed.for_onetrainer(config) if self._backend == "onetrainer" else config
+        if final != given:
+            self._refuse_invalid(final)  # concepts out of a file, and values beside the config, may name any folder, too
         needs = needs_of(config, self._backend, self._roots, self._defaults.state_dir)
         if not order.force:
             refuse_if_full(needs, self._defaults.disk)
         return RunSpec(
-            self._backend, composed.for_onetrainer(config) if self._backend == "onetrainer" else config,
-            config_path=order.config_path or None, name=order.name, secrets=secrets,
+            self._backend, final, config_path=order.config_path or None, name=order.name, secrets=secrets,
             continue_from=self._backup(order.continue_from, config) if order.continue_from else None, idempotency=order.idempotency,
             restart=RestartPolicy.from_json({**asdict(self._defaults.restart), **order.restart}),
             stall=StallPolicy.from_json({**asdict(self._defaults.stall), **order.stall}),
@@ -116,10 +112,29 @@ class Intake:
         if order.is_current and order.overrides.is_empty:
             return
         try:
-            kept = {"secrets": secrets} if order.is_current and (secrets := self._current.get().get("secrets")) else {}
-            self._current.set({**without_values(spec.config), **kept})
+            self._current.set(without_values(spec.config), keeps_secrets=order.is_current)
         except DaemonError as error:
             _LOG.warning("the run has begun, but its config could not be noted as the current one: %s", error)
+
+    def _refuse_invalid(self, config: Mapping[str, Any]) -> None:
+        verdict = self._validator.validate(config)
+        if not verdict.valid:
+            more = f" (and {len(verdict.errors) - 1} more)" if len(verdict.errors) > 1 else ""
+            raise InvalidError(
+                f"the config cannot be trained with: {verdict.errors[0]}{more}",
+                code="invalid_config", config_errors=verdict.errors, config_warnings=verdict.warnings,
+            )  # fmt: skip
+
+    def _secrets(self, text: str) -> dict[str, Any]:
+        """What the file *text* holds. Where it is no JSON the message tells the place, and nothing of what stands there."""
+        path = self._roots.resolve(text, "secrets_path", hidden=True)
+        try:
+            return load_config_file(path, self._roots)
+        except InvalidError as error:
+            if error.code != "bad_json":
+                raise
+            place = f" at line {error.details['line']}" if "line" in error.details else ""
+            raise InvalidError(f"secrets_path: {path} is not valid JSON{place}; it must be an object", code="bad_json") from None
 
     def _backup(self, text: str, config: Mapping[str, Any]) -> str:
         """The path of the whole backup that *text* names."""
@@ -144,5 +159,5 @@ class Intake:
         if order.config is not None:
             return order.config
         if order.config_path:
-            return load_config_file(self._roots.resolve(order.config_path, "config_path"))
-        return self._current.get() if order.is_current else {}
+            return load_config_file(self._roots.resolve(order.config_path, "config_path"), self._roots)
+        return self._current.with_secrets() if order.is_current else {}

@@ -35,6 +35,34 @@ def test_a_current_config_that_was_broken_by_hand_is_told_and_can_be_replaced(tm
     assert current.get() == {"a": 1}
 
 
+def test_secrets_are_kept_apart_and_shown_to_runs_alone(tmp_path: Path) -> None:
+    current = CurrentConfig(tmp_path / "current.json")
+    assert current.put({"a": 1, "secrets": {"huggingface_token": "t"}, "cloud": {"password": "p", "x": 1}}, partial=False) == {
+        "a": 1, "cloud": {"x": 1},
+    }  # fmt: skip
+    assert current.get() == {"a": 1, "cloud": {"x": 1}}
+    assert current.put({"a": 2}, partial=False) == {"a": 2}
+    assert current.with_secrets() == {"a": 2, "secrets": {"huggingface_token": "t"}}
+    current.put({"secrets": {"cloud": {"password": "p"}}}, partial=True)
+    assert current.with_secrets() == {"a": 2, "secrets": {"huggingface_token": "t", "cloud": {"password": "p"}}}
+    assert b'"t"' not in (tmp_path / "current.json").read_bytes()
+    current.put({"secrets": {"huggingface_token": "", "cloud": {"port": 0}}}, partial=True)  # as OneTrainer writes empty ones
+    assert "secrets" in current.with_secrets()
+    current.put({"secrets": None}, partial=True)
+    assert current.with_secrets() == {"a": 2}
+    current.put({"secrets": {"huggingface_token": "t"}}, partial=True)
+    current.set({"b": 1})
+    assert current.with_secrets() == {"b": 1}
+
+
+def test_a_current_config_of_an_earlier_daemon_that_holds_its_secrets_is_read(tmp_path: Path) -> None:
+    (tmp_path / "current.json").write_text('{"a": 1, "secrets": {"huggingface_token": "t"}}')
+    current = CurrentConfig(tmp_path / "current.json")
+    assert (current.get(), current.with_secrets()["secrets"]) == ({"a": 1}, {"huggingface_token": "t"})
+    assert current.put({"b": 2}, partial=True) == {"a": 1, "b": 2}
+    assert current.with_secrets() == {"a": 1, "b": 2, "secrets": {"huggingface_token": "t"}}
+
+
 def test_merging_leaves_both_sides_as_they_were() -> None:
     base: dict[str, object] = {"a": {"b": 1}, "l": [1]}
     over: dict[str, object] = {"a": {"c": 2}, "l": [], "n": None}

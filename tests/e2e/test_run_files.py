@@ -314,7 +314,9 @@ async def test_the_config_of_a_run_is_what_it_was_given_without_secrets(daemon: 
         second = await answer.json()
     await ended(daemon, second["id"])
     assert (await daemon.get(f"/runs/{second['id']}/config"))["config"] == config
-    assert (await daemon.get("/config/current"))["config"]["secrets"] == hidden
+    assert (await daemon.get("/config/current"))["config"] == config
+    kept = daemon.state_dir / "current.secrets.json"
+    assert (json.loads(kept.read_bytes()), kept.stat().st_mode & 0o777) == (hidden, 0o600)
     stored = daemon.state_dir / "runs" / run["id"] / "config.json"
     stored.write_text(json.dumps({"cloud": {"password": "old", "port": 1}, "secrets": {"huggingface_token": "old"}}))
     assert (await daemon.get(f"/runs/{run['id']}/config"))["config"] == {"cloud": {"password": "***", "port": 1}}

@@ -68,7 +68,7 @@ async def test_concepts_and_samples_come_inline_or_by_file_and_the_current_confi
     assert [sample["prompt"] for sample in effective["samples"]] == ["from a file"]
     current = (await daemon.get("/config/current"))["config"]
     assert current["concepts"] == concepts
-    assert current["secrets"] == {"huggingface_token": "mine"}
+    assert json.loads((daemon.state_dir / "current.secrets.json").read_bytes()) == {"huggingface_token": "mine"}
     (folder / "concepts.json").write_text(json.dumps(concepts))
     assert (await ran_with(daemon, {"concepts": str(folder / "concepts.json")}))["concepts"] == effective["concepts"]
 
