@@ -41,7 +41,7 @@ from daemon.api.keys import (
 )
 from daemon.api.log_stream import LogStreams
 from daemon.api.request_ids import current_request_id
-from daemon.api.server import ApiRunner
+from daemon.api.server import ApiRunner, ApiSite
 from daemon.api.stream import Sockets
 from daemon.audit_log import AuditLog
 from daemon.config.comparing import Comparer
@@ -77,6 +77,7 @@ from daemon.supervisor.unit_launcher import choose_launcher
 from daemon.system.gpu import GpuMonitor
 from daemon.system.info import SystemInfo
 from daemon.system.probe import TrainerProbe
+from daemon.tls import ServerTls
 from daemon.token import ensure_token
 from daemon.token_book import TokenBook
 from ipc import __version__
@@ -158,16 +159,20 @@ async def _serve(settings: Settings, load: Callable[[], Settings], logs: Logs) -
             f"the state directory {settings.state_dir} cannot be used: {error.filename}: {error.strerror}; "
             "move that away, or choose another with --state-dir"
         ) from error
+    tls = ServerTls(settings.tls.cert, settings.tls.key) if settings.tls.cert and settings.tls.key else None
+    if tls:
+        app[SETTINGS].on_change(lambda _: tls.prepared())
     runner = ApiRunner(app, access_log=None, shutdown_timeout=_GOODBYE_S, handle_signals=False)
     sockets = _bind(settings.host, settings.port)  # before any run is touched: a daemon that cannot be reached adopts nothing
     await runner.setup()
     try:
         for bound in sockets:
-            await web.SockSite(runner, bound).start()
+            await ApiSite(runner, bound, tls.context if tls else None).start()
         host, port = sockets[0].getsockname()[:2]
-        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        url = f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
+        endpoint = {"url": url, "pid": os.getpid(), "version": __version__, **({"certificate": str(settings.tls.cert)} if tls else {})}
         try:
-            replace_json(settings.state_dir / "endpoint.json", {"url": url, "pid": os.getpid(), "version": __version__})
+            replace_json(settings.state_dir / "endpoint.json", endpoint)
         except OSError as error:  # a full disk must not keep the trainings without a daemon
             _LOG.error("the command line cannot find this daemon by itself: %s/endpoint.json: %s", settings.state_dir, error)
         _announce(f"onetrainerd {__version__} listens on {url} with the {settings.chosen_backend} trainer")

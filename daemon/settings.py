@@ -224,6 +224,16 @@ class Kept(Section):
     """Days to keep an ended run. 0: for ever."""
 
 
+class Tls(Section):
+    """Serve https. The files are read again at each reload; other paths wait for a restart."""
+
+    cert: OptionalPath = _raw("")
+    """The certificate in PEM form, its own first and then the chain. Empty: http."""
+
+    key: OptionalPath = _raw("")
+    """Its private key in PEM form, without a password."""
+
+
 class Http(Section):
     live = frozenset({"max_body_bytes", "allowed_hosts", "allowed_origins"})
 
@@ -312,6 +322,7 @@ class Settings(Section):
     stall: Stall = _raw({})
     disk: Disk = _raw({})
     retention: Kept = _raw({})
+    tls: Tls = _raw({})
     http: Http = _raw({})
     limits: Limits = _raw({})
     log: Log = _raw({})
@@ -383,6 +394,9 @@ def _contradictions(settings: Settings, given: Mapping[str, settings_sources.Giv
             "programs on it through a training; use auth = 'token', or host = '127.0.0.1' behind an SSH tunnel"
         )
         return [line]
+    if (settings.tls.cert is None) != (settings.tls.key is None):
+        there, missing = ("cert", "key") if settings.tls.cert else ("key", "cert")
+        return [f"{given[f'tls.{there}'].source}: tls.{there} needs tls.{missing}: set both for https, or none for http"]
     if settings.backend == "onetrainer" and settings.onetrainer.home is None:
         source = given["backend"].source
         return [f"{source}: backend = 'onetrainer' needs OneTrainer's checkout: set ONETRAINER_HOME, or onetrainer.home in the file"]

@@ -3,6 +3,8 @@ client that connects and says nothing, or too many of them."""
 
 import asyncio
 import logging
+import socket
+import ssl
 from typing import Any
 
 from aiohttp import web
@@ -31,6 +33,22 @@ class ApiRunner(web.AppRunner):
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
         return _Server(made, self._head_s, self._max_connections)
+
+
+class ApiSite(web.SockSite):
+    """`web.SockSite` with little patience for a TLS handshake: a connection counts nowhere until it is done, and asyncio waits a minute."""
+
+    def __init__(self, runner: ApiRunner, sock: socket.socket, tls: ssl.SSLContext | None, handshake_s: float = 10.0) -> None:
+        super().__init__(runner, sock, ssl_context=tls)
+        self._handshake_s = handshake_s if tls else None
+
+    async def start(self) -> None:
+        await web.BaseSite.start(self)
+        assert self._runner.server is not None
+        self._server = await asyncio.get_running_loop().create_server(
+            self._runner.server, sock=self._sock, ssl=self._ssl_context, backlog=self._backlog,
+            ssl_handshake_timeout=self._handshake_s, ssl_shutdown_timeout=self._handshake_s,
+        )  # fmt: skip
 
 
 class _Server(web.Server):

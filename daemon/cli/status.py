@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from daemon.cli.client import ask, endpoint
-from daemon.errors import NotFoundError, UnavailableError
+from daemon.errors import InvalidError, NotFoundError, UnavailableError
 from daemon.settings import Settings
 from daemon.stdout import tell
 
@@ -17,7 +17,7 @@ def show(settings: Settings, *, as_json: bool) -> int:
         training = ask(settings.state_dir, "/training/status")
         progress = ask(settings.state_dir, "/training/progress")
         runs = ask(settings.state_dir, "/runs")["runs"]
-    except (NotFoundError, UnavailableError) as error:
+    except (InvalidError, NotFoundError, UnavailableError) as error:
         tell(json.dumps({"daemon": None, "error": error.message}) if as_json else f"no daemon: {error.message}")
         return _NO_DAEMON
     url = endpoint(settings.state_dir)
