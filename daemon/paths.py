@@ -84,6 +84,14 @@ class Roots:
         finally:
             os.close(fd)
 
+    def open_folder(self, path: Path) -> int:
+        """A descriptor of the folder *path*, as `open_file` gives one of a file. Raises OSError; ENOTDIR for a link, too."""
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        if not self._is_still_inside(fd):
+            os.close(fd)
+            raise OSError(errno.EXDEV, "it has become a link out of the roots", str(path))
+        return fd
+
     def _is_still_inside(self, fd: int) -> bool:
         path = Path(os.readlink(f"/proc/self/fd/{fd}"))  # noqa: PTH115 - a magic link
         return self.contains(path) and not self._is_private(path)

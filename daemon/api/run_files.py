@@ -1,10 +1,17 @@
 """`/runs/{id}/log`, `/samples`, `/backups`, `/config`: what one run has left in files."""
 
 import asyncio
+import time
+from dataclasses import asdict
+from typing import Any
+from urllib.parse import quote
 
-from daemon.api.keys import LOGS, SUPERVISOR
+from aiohttp import web
+
+from daemon.api.kept_file import answer, open_backup, open_model
+from daemon.api.keys import LOGS, ROOTS, SUPERVISOR
 from daemon.api.log_stream import LogStream
-from daemon.api.models.common import NoBody, NoQuery
+from daemon.api.models.common import NoBody, NoQuery, Success
 from daemon.api.models.run_files import (
     BackupInfo,
     BackupList,
@@ -17,9 +24,10 @@ from daemon.api.models.run_files import (
     SaveInfo,
 )
 from daemon.api.registry import Call, Route
-from daemon.errors import InvalidError, NotFoundError
+from daemon.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError, UnavailableError
+from daemon.files.backups import BACKUPS, SAVES, Kept
 from daemon.supervisor.console_feed import ConsoleFeed
-from daemon.supervisor.leavings import config_of, found_samples, kept_files
+from daemon.supervisor.leavings import config_of, found_samples, kept_files, kept_path, model_of, remove_backup
 
 
 async def get_log(call: Call[NoBody, LogQuery]) -> LogStream:
@@ -36,12 +44,34 @@ async def list_run_samples(call: Call[NoBody, RunSamplesQuery]) -> RunSampleList
 
 async def list_backups(call: Call[NoBody, BackupsQuery]) -> BackupList:
     run = call[SUPERVISOR].run(call.path["run_id"])
-    backups, saves = await asyncio.to_thread(kept_files, run.view, run.directory, call.query.limit)
-    return BackupList(
-        backups=[BackupInfo.model_validate(one) for one in backups],
-        saves=[SaveInfo.model_validate(one) for one in saves],
-        count=len(backups),
-    )
+    kept = await asyncio.to_thread(kept_files, run.view, run.directory, call.query.limit)
+    base = f"/runs/{run.run_id}"
+    backups = [BackupInfo.model_validate(_shown(one, f"{base}/backups/{quote(one.name)}")) for one in kept.backups]
+    saves = [SaveInfo.model_validate(_shown(one, f"{base}/saves/{quote(one.name)}")) for one in kept.saves]
+    model = SaveInfo.model_validate(_shown(kept.model, f"{base}/model")) if kept.model else None
+    return BackupList(backups=backups, saves=saves, model=model, count=len(backups))
+
+
+async def get_backup(call: Call[NoBody, NoQuery]) -> web.StreamResponse:
+    path = kept_path(call[SUPERVISOR].run(call.path["run_id"]).view, BACKUPS, call.path["name"])
+    return await answer(await asyncio.to_thread(open_backup, path, call[ROOTS]), call.request)
+
+
+async def delete_backup(call: Call[NoBody, NoQuery]) -> Success:
+    path = kept_path(call[SUPERVISOR].run(call.path["run_id"]).view, BACKUPS, call.path["name"])
+    call[SUPERVISOR].refuse_while_needed(path)
+    await asyncio.to_thread(remove_backup, path, call[ROOTS])
+    return Success(message=f"Backup {path.name!r} deleted")
+
+
+async def get_save(call: Call[NoBody, NoQuery]) -> web.StreamResponse:
+    path = kept_path(call[SUPERVISOR].run(call.path["run_id"]).view, SAVES, call.path["name"])
+    return await answer(await asyncio.to_thread(open_model, path, call[ROOTS]), call.request)
+
+
+async def get_model(call: Call[NoBody, NoQuery]) -> web.StreamResponse:
+    path = model_of(call[SUPERVISOR].run(call.path["run_id"]).view)
+    return await answer(await asyncio.to_thread(open_model, path, call[ROOTS]), call.request)
 
 
 async def get_run_config(call: Call[NoBody, NoQuery]) -> RunConfig:
@@ -49,7 +79,12 @@ async def get_run_config(call: Call[NoBody, NoQuery]) -> RunConfig:
     return RunConfig.model_validate(await asyncio.to_thread(config_of, run.directory))
 
 
+def _shown(one: Kept, url: str) -> dict[str, Any]:
+    return {**asdict(one), "age_s": round(max(0.0, time.time() - one.created), 3), "url": url}
+
+
 _READ_ERRORS = (NotFoundError, InvalidError)
+_FILE_ERRORS = (NotFoundError, InvalidError, ForbiddenError, ConflictError)
 
 ROUTES = [
     Route(
@@ -60,6 +95,22 @@ ROUTES = [
     Route(
         "GET", "/runs/{run_id}/backups", list_backups, "Backups and saves in a run's workspace", "runs",
         errors=_READ_ERRORS, role="viewer",
+    ),
+    Route(
+        "GET", "/runs/{run_id}/backups/{name}", get_backup, "A backup as a tar archive", "runs",
+        errors=_FILE_ERRORS, media_type="application/x-tar",
+    ),
+    Route(
+        "DELETE", "/runs/{run_id}/backups/{name}", delete_backup, "Delete a backup that no run needs", "runs",
+        errors=(*_FILE_ERRORS, UnavailableError),
+    ),
+    Route(
+        "GET", "/runs/{run_id}/saves/{name}", get_save, "A saved model's file; a folder as a tar archive", "runs",
+        errors=_FILE_ERRORS, media_type="application/octet-stream",
+    ),
+    Route(
+        "GET", "/runs/{run_id}/model", get_model, "The final model's file; a folder as a tar archive", "runs",
+        errors=_FILE_ERRORS, media_type="application/octet-stream",
     ),
     Route(
         "GET", "/runs/{run_id}/config", get_run_config, "What the trainer was given, and what it made of it", "runs",

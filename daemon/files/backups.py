@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from daemon.files.models import is_whole_model
 from daemon.files.reading import read_object
 
 BACKUPS, SAVES = "backup", "save"
@@ -30,10 +31,12 @@ class Kept:
     epoch: int | None
     epoch_step: int | None
     size_bytes: int
-    is_whole: bool
+    is_whole: bool | None
+    """None: the format of a save does not tell."""
     own: bool
     """Made by the run that is asked about: a workspace may serve several."""
     trigger: str | None
+    is_folder: bool
 
 
 def backups(workspace: Path, told: Mapping[str, str], limit: int) -> list[Kept]:
@@ -46,8 +49,19 @@ def saves(workspace: Path, told: Mapping[str, str], limit: int) -> list[Kept]:
     """The newest *limit* saves, newest first, as `backups`; a save is a file, or a folder in the diffusers' format."""
     found = ((_moment(entry.path), entry) for entry in _entries(workspace / SAVES) if not entry.is_symlink())
     return [
-        _kept(entry, created, _counters(entry.name), is_whole=True, told=told) for created, entry in heapq.nlargest(limit, found, key=_age)
+        _kept(entry, created, _counters(entry.name), is_whole=is_whole_model(Path(entry.path)), told=told)
+        for created, entry in heapq.nlargest(limit, found, key=_age)
     ]
+
+
+def final_model(path: Path, told: Mapping[str, str]) -> Kept | None:
+    """The final model at *path*, wherever the config wanted it; None when it is not there (any more)."""
+    try:
+        with os.scandir(path.parent) as entries:
+            entry = next((entry for entry in entries if entry.name == path.name and not entry.is_symlink()), None)
+            return entry and _kept(entry, _moment(entry.path), {}, is_whole=is_whole_model(path), told=told)
+    except OSError:
+        return None
 
 
 def progress_of(backup: Path) -> Mapping[str, int] | None:
@@ -63,11 +77,14 @@ def _backup(entry: "os.DirEntry[str]", created: float, told: Mapping[str, str]) 
     return _kept(entry, created, {**_counters(entry.name), **(progress or {})}, is_whole=progress is not None, told=told)
 
 
-def _kept(entry: "os.DirEntry[str]", created: float, counters: Mapping[str, int], *, is_whole: bool, told: Mapping[str, str]) -> Kept:
+def _kept(
+    entry: "os.DirEntry[str]", created: float, counters: Mapping[str, int], *, is_whole: bool | None, told: Mapping[str, str]
+) -> Kept:
     name = _shown(entry.name)
     return Kept(
         path=_shown(entry.path), name=name, created=created, global_step=counters.get("global_step"), epoch=counters.get("epoch"),
         epoch_step=counters.get("epoch_step"), size_bytes=_size(entry), is_whole=is_whole, own=name in told, trigger=told.get(name),
+        is_folder=entry.is_dir(follow_symlinks=False),
     )  # fmt: skip
 
 

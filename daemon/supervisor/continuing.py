@@ -1,9 +1,12 @@
 """Which backup a restart goes on from: the newest whole one that the run itself has made. Blocking: looks at the disk."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from daemon.files.backups import BACKUPS, progress_of
 from daemon.runs.policies import LOST
+from daemon.runs.states import ENDED, RunState
 from daemon.runs.view import RunView
 
 _CLOCK_SLACK_S = 2.0
@@ -19,6 +22,18 @@ def backup_to_continue(view: RunView) -> str | None:
         return told
     found = _newest_in_workspace(view)
     return str(found) if found is not None else told
+
+
+def may_need(view: RunView, meta: Mapping[str, Any], backup: Path) -> bool:
+    """Whether the run may still write *backup*, or go on from it: it has not ended, and *backup* lies where it writes or begins. Pure.
+
+    A run that waits for its place has no workspace yet, but run.json (*meta*) says what it will write.
+    """
+    if view.state in ENDED and (view.state is not RunState.LOST or view.orphan_gone):
+        return False
+    places = [place for place in (view.workspace_dir, *meta.get("writes", ())) if place]
+    starts = [start for start in (meta.get("continue_from"), view.last_backup, view.continued_from) if start]
+    return not places or any(backup.is_relative_to(place) for place in places) or str(backup) in starts
 
 
 def _newest_in_workspace(view: RunView) -> Path | None:

@@ -21,6 +21,7 @@ from daemon.runs.view import RunView
 from daemon.samples.index import list_folder
 from daemon.samples.names import SampleInfo
 from daemon.supervisor.clock import Clock
+from daemon.supervisor.continuing import may_need
 from daemon.supervisor.disk_guard import LOOK_S as DISK_LOOK_S
 from daemon.supervisor.disk_guard import DiskGuard
 from daemon.supervisor.farewell import see_off
@@ -196,6 +197,15 @@ class Supervisor:
         view = self.current_view()
         if view is not None and view.has_place:
             raise ConflictError(f"run {view.run_id} is {view.state}; wait for its end or stop it first", code="run_active")
+
+    def refuse_while_needed(self, backup: Path) -> None:
+        """Raises ConflictError (code `backup_in_use`) while a run that has not ended may write *backup*, or go on from it."""
+        for run in self.runs():
+            if may_need(run.view, run.stored.meta, backup):
+                raise ConflictError(
+                    f"run {run.run_id} is {run.view.state} and may need the backup {backup.name}; wait for its end or stop it first",
+                    code="backup_in_use", run_id=run.run_id,
+                )  # fmt: skip
 
     # Asking.
 

@@ -35,16 +35,23 @@ class SaveInfo(ResponseModel):
     path: str
     name: str
     created: float = Field(description="Unix seconds.")
+    age_s: float = Field(description="Seconds since then.")
     global_step: int | None
     epoch: int | None
     epoch_step: int | None
     size_bytes: int
     own: bool = Field(description="This run made it; a workspace may serve several.")
     trigger: str | None = Field(description="interval, command, final, release or orphan; null when this run did not make it.")
+    is_whole: bool | None = Field(
+        description="Written to its end: a backup has its meta.json and a training can go on from it, a safetensors file its last tensor. "
+        "null where the format of a save does not tell."
+    )
+    is_folder: bool
+    url: str = Field(description="Where it is downloaded, for admins: a file with Range and ETag, a folder as a tar archive.")
 
 
 class BackupInfo(SaveInfo):
-    is_whole: bool = Field(description="Its meta.json is there: a training can go on from it.")
+    is_whole: bool
 
 
 class BackupList(ResponseModel):
@@ -52,6 +59,7 @@ class BackupList(ResponseModel):
 
     backups: list[BackupInfo]
     saves: list[SaveInfo]
+    model: SaveInfo | None = Field(description="The final model.")
     count: int
 
 
