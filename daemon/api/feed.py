@@ -15,7 +15,7 @@ from daemon.supervisor.history import Entry, History
 from daemon.supervisor.live import LiveRun
 from daemon.supervisor.supervisor import Supervisor
 
-_ENTRIES_AT_ONCE = 512
+_ENTRIES_AT_ONCE = 128
 
 
 def read_cursor(text: str, supervisor: Supervisor) -> Cursor:
@@ -46,7 +46,7 @@ class Feed:
         return _frame("connected", seed.state(view), self._cursor, view.run_id if view else None)
 
     async def next(self) -> list[bytes]:
-        """The next messages, those of 512 records at most; empty at the present end."""
+        """The next messages, those of 128 records at most; empty at the present end."""
         later = self._supervisor.run_ids_after(self._cursor.through)
         for run_id in sorted({*self._cursor.marks, *later}):
             frames = await self._from_run(run_id, later)

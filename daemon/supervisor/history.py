@@ -18,6 +18,8 @@ from ipc.run_directory import RunDirectory
 
 _RECENT = 1024
 _CHECKPOINT_EVERY = 2048
+_REPLAY_BYTES = 32 << 10
+"""At once, by each of any number of clients that read what is not in memory any more."""
 _UNSYNCED = frozenset({"sample.found"})
 """Thousands may come at once, and their files are on disk: after a power cut they are found again. The next other record syncs them."""
 
@@ -172,7 +174,7 @@ def _replay(directory: RunDirectory, checkpoints: Checkpoints, start: Spot, end:
     """Fold from the nearest checkpoint to *start* in silence, then give the entries up to *end*."""
     nearest = checkpoints.before(start)
     before, view = nearest.spot, nearest.view
-    reader = MergedReader(directory, before, nearest.places)
+    reader = MergedReader(directory, before, nearest.places, _REPLAY_BYTES)
     given = 0
     try:
         while given < limit and before < end and (records := reader.read(min(512, limit - given))):

@@ -28,10 +28,17 @@ class MergedReader:
     Blocking, but never for long: local files, a quarter of a megabyte at a time.
     """
 
-    def __init__(self, directory: RunDirectory, spot: Spot = Spot(), places: Places = (None, None)) -> None:  # noqa: B008 - immutable
-        """*places* are those of a reader that stood at or before *spot*, in the same attempt."""
+    def __init__(
+        self,
+        directory: RunDirectory,
+        spot: Spot = Spot(),  # noqa: B008 - a NamedTuple is immutable
+        places: Places = (None, None),
+        chunk_bytes: int = _CHUNK_BYTES,
+    ) -> None:
+        """*places* are those of a reader that stood at or before *spot*, in the same attempt; *chunk_bytes* are read at once."""
         self._directory = directory
         self.spot = spot
+        self._chunk_bytes = chunk_bytes
         own, attempt = places
         self._own = JournalReader(directory.daemon, spot.own_seq, own, loads=_loads)
         self._own_pending: deque[Record] = deque()
@@ -85,13 +92,13 @@ class MergedReader:
     def _next(self) -> Record | None:
         if not self._own_pending and not self._is_own_read_out:
             self._own_place = self._own.position
-            self._own_pending.extend(self._own.read(_CHUNK_BYTES))
+            self._own_pending.extend(self._own.read(self._chunk_bytes))
             self._is_own_read_out = not self._own_pending
         if self._own_pending and _after(self._own_pending[0]) <= self.spot[:2]:
             return self._own_pending.popleft()
         if self._attempt is not None and not self._attempt_pending:
             self._attempt_place = self._attempt.position
-            self._attempt_pending.extend(self._attempt.read(_CHUNK_BYTES))
+            self._attempt_pending.extend(self._attempt.read(self._chunk_bytes))
         if self._attempt_pending:
             return self._attempt_pending.popleft()
         # What it stands behind is not there: that journal was cut. The record itself is none the less true.
