@@ -160,6 +160,9 @@ def test_a_loss_that_becomes_nan_ends_the_training_and_leaves_the_old_model(subj
     attempt = subject.start(subject.endless(learning_rate=1e30, learning_rate_warmup_steps=0, clip_grad_norm=None))
     record = attempt.finish()
     assert (record.cause, record.code) == ("nan_loss", 1), attempt.story()
+    [rest] = attempt.of("scalars")  # what OneTrainer had written of the step before it looked at the loss
+    assert rest["global_step"] == max([0, *(step["global_step"] for step in attempt.steps)]) + 1
+    assert all(tag.startswith("lr/") for tag in rest["scalars"])
     assert subject.model.read_text() == "the model of last week"
 
 

@@ -100,6 +100,11 @@ class Session:
             "scalars": {tag: number_to_json(float(value)) for tag, value in scalars.items()},
         })  # fmt: skip
 
+    def scalars(self, global_step: int, scalars: Mapping[str, float]) -> None:
+        """Scalars of a step that failed: *global_step* is what it would have become. At most once for each step, behind those done."""
+        numbers = {tag: number_to_json(float(value)) for tag, value in scalars.items()}
+        self._channel.emit("scalars", {"global_step": global_step, "scalars": numbers})
+
     def sampling(self, kind: str, current: int, total: int) -> None:
         """Step *current* of *total* of the sampler; *kind* is `default` or `custom`."""
         self._channel.emit("sampling", {"kind": kind, "current": current, "total": total})

@@ -182,6 +182,8 @@ class Training:
         loss = self._loss(indices) / config.gradient_accumulation_steps
         value = loss.item()
         if not math.isfinite(value):
+            self._scalars.add({"loss/train_step": value}, state.place.global_step)
+            self._session.scalars(state.place.global_step + 1, {"loss/train_step": value})
             raise NotFiniteLossError(f"the loss became {value} at global step {state.place.global_step}: {_ADVICE}")
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         self._loss_sum += value

@@ -52,6 +52,11 @@ class Callbacks:
             self._phase = phase
             self._session.phase(phase, self.place)
 
+    def tell_rest(self) -> None:
+        """The training has failed in the middle of a step. What it wrote of that step is in its event files, and is told too."""
+        for global_step, scalars in self._scalars.take_rest().items():
+            self._session.scalars(global_step, scalars)
+
     def _tell_status(self, status: str) -> None:
         self._on_turn(_plain(self._status))
         if status == self._status:

@@ -29,6 +29,12 @@ class Scalars:
 
         writer.add_scalar = add_scalar
 
+    def take_rest(self) -> "dict[int, dict[str, float]]":
+        """What was written since, for a step that was not finished, by the `global_step` that it would have become."""
+        rest = {step + 1: scalars for step, scalars in sorted(self._by_step.items())}
+        self._by_step.clear()
+        return rest
+
     def take(self, global_step: int) -> "dict[str, float]":
         """All scalars up to the step that OneTrainer now counts as *global_step*; empty between two optimizer steps."""
         taken: dict[str, float] = {}

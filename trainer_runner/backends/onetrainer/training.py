@@ -116,6 +116,7 @@ class Training:
             train()
         except Exception:
             self._failed = True
+            self._callbacks.tell_rest()
             raise
         finally:
             self._files.settle()
