@@ -19,7 +19,7 @@ from typing import Any
 
 from aiohttp import web
 
-from daemon.api import config, docs, operations, run_files, runs, samples, system, training
+from daemon.api import config, docs, operations, run_files, run_metrics, runs, samples, system, training
 from daemon.api.frame import make_app
 from daemon.api.gate import gate
 from daemon.api.keys import (
@@ -33,6 +33,7 @@ from daemon.api.keys import (
     RELOADER,
     ROOTS,
     SAMPLES,
+    SCALARS,
     SETTINGS,
     SOCKETS,
     SUPERVISOR,
@@ -61,6 +62,7 @@ from daemon.runs.disk import DiskMarks
 from daemon.runs.policies import RestartPolicy, StallPolicy
 from daemon.runs.retention import Retention
 from daemon.runs.summary import in_one_line
+from daemon.scalars.keeper import ScalarKeeper, Subject
 from daemon.service.machine import is_going_down
 from daemon.service.notify import Notifier
 from daemon.service.pulse import beating
@@ -92,6 +94,7 @@ ROUTES = [
     *training.ROUTES,
     *runs.ROUTES,
     *run_files.ROUTES,
+    *run_metrics.ROUTES,
     *config.ROUTES,
     *samples.ROUTES,
     *system.ROUTES,
@@ -285,9 +288,11 @@ def build_app(settings: Settings, load: Callable[[], Settings] | None = None, lo
     gpus = GpuMonitor()
     probe = TrainerProbe(_trainer_python(settings), settings.state_dir / "trainer.json")
     app[SYSTEM] = SystemInfo(gpus, probe)
+    scalars = ScalarKeeper(lambda: [Subject(run.directory, run.history.spot, run.occupies_a_place) for run in supervisor.runs()])
+    app[SCALARS] = scalars
     _follow(app[SETTINGS], roots, app[INTAKE], supervisor)
     watching = watch(app, load or (lambda: settings), logs or Logs(current_request_id), gpus)
-    parts: list[contextlib.AbstractAsyncContextManager[object]] = [audit.writing(), gpus, probe, supervisor.running(), *watching]
+    parts: list[contextlib.AbstractAsyncContextManager[object]] = [audit.writing(), gpus, probe, supervisor.running(), scalars, *watching]
     for part in parts:
         app.cleanup_ctx.append(_entered(part))
     app.on_shutdown.append(_close_sockets)

@@ -122,6 +122,10 @@ class RunDirectory(NamedTuple):
         return self.path / "checkpoints.jsonl"
 
     @property
+    def scalars(self) -> Path:
+        return self.path / "scalars.db"
+
+    @property
     def tmp(self) -> Path:
         return self.path / "tmp"
 

@@ -15,6 +15,7 @@ from daemon.in_force import InForce
 from daemon.paths import Roots
 from daemon.reloading import Reloader
 from daemon.samples.names import SampleInfo
+from daemon.scalars.keeper import ScalarKeeper
 from daemon.supervisor.intake import Intake
 from daemon.supervisor.once import Once
 from daemon.supervisor.readiness import Readiness
@@ -60,3 +61,4 @@ INTAKE: web.AppKey[Intake] = web.AppKey("intake", Intake)
 SOCKETS: web.AppKey[Sockets] = web.AppKey("sockets", Sockets)
 LOGS: web.AppKey[LogStreams] = web.AppKey("logs", LogStreams)
 ONCE: web.AppKey[Once] = web.AppKey("once", Once)
+SCALARS: web.AppKey[ScalarKeeper] = web.AppKey("scalars", ScalarKeeper)

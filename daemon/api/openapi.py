@@ -40,6 +40,7 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
     bodies = {route.body for route in routes if route.body is not NoBody}
     responses: set[type[BaseModel]] = {ProblemBody}
     responses |= {route.response for route in routes if issubclass(route.response, BaseModel)}
+    responses |= {route.json_model for route in routes if route.json_model}
     pairs: list[tuple[type[BaseModel], Any]] = [(model, "validation") for model in sorted(bodies, key=_name)]
     pairs += [(model, "serialization") for model in sorted(responses, key=_name)]
     references, definitions = models_json_schema(pairs, ref_template=_REFERENCE)
@@ -123,7 +124,10 @@ def _answer(route: Route, references: Mapping[Any, Any]) -> dict[str, Any]:
         return {"description": "A WebSocket."}
     if issubclass(route.response, BaseModel):
         return {"description": "Done.", "content": {"application/json": {"schema": references[route.response, "serialization"]}}}
-    return {"description": "The content.", "content": {route.media_type: {}}}
+    content: dict[str, Any] = {route.media_type: {}}
+    if route.json_model:
+        content["application/json"] = {"schema": references[route.json_model, "serialization"]}
+    return {"description": "The content.", "content": content}
 
 
 def _error_statuses(route: Route) -> list[int]:

@@ -78,6 +78,8 @@ class Route:
     """What a handler that returns a response of its own sends."""
     is_stream: bool = False
     """Its answer stays open: it counts among `limits.streams`, and ends with its token."""
+    json_model: type[BaseModel] | None = None
+    """Describes the JSON that such a handler may send as well."""
     is_once: bool = False
     """Takes an Idempotency-Key: see `idempotency`."""
     body: type[RequestModel] = field(init=False)

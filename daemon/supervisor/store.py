@@ -11,6 +11,7 @@ from typing import Any
 
 from daemon.runs.fold import Record
 from daemon.runs.policies import RestartPolicy, StallPolicy
+from daemon.scalars.store import files_of
 from ipc import PROTOCOL_VERSION
 from ipc.atomic import read_versioned, replace_file, replace_json, sync_folder
 from ipc.errors import IpcError
@@ -19,7 +20,7 @@ from ipc.locks import is_locked
 from ipc.run_directory import RUN_ID, RunDirectory
 
 _LOG = logging.getLogger(__name__)
-_OWN = frozenset({"run.json", "config.json", "secrets", "daemon", "checkpoints.jsonl", "tmp", "attempts"})
+_OWN = frozenset({"run.json", "config.json", "secrets", "daemon", "checkpoints.jsonl", "tmp", "attempts", *files_of("scalars.db")})
 """What a run's directory consists of (PROTOCOL.md). A workspace may lie there as well: the state directory is a root for clients."""
 
 
