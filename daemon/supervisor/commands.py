@@ -19,6 +19,7 @@ from ipc.run_directory import AttemptDirectory
 
 ACCEPT_S = 10.0
 _FULL_BELOW = 1 << 20
+_TOO_LATE = {"code": "run_ended", "message": "the run ended before its runner took the command"}
 _NO_ROOM = re.compile(r"no space left on device|\bENOSPC\b|errno 28\b|os error 28\b|disk quota exceeded", re.IGNORECASE)
 """In the words of strerror(3), of Python's OSError, and of Rust's, in which safetensors writes."""
 _PATH = re.compile(r"(?:device|exceeded): '([^']+)'", re.IGNORECASE)
@@ -27,6 +28,7 @@ _ERRORS: dict[str, type[DaemonError]] = {"unsupported": UnsupportedError, "inval
 
 @dataclass
 class _Waiting:
+    name: str
     accepted: asyncio.Future[None]
     answered: asyncio.Future[Record]
 
@@ -47,11 +49,12 @@ class CommandDesk:
         Raises:
             UnavailableError: the runner did not accept it within ten seconds (code `runner_silent`, or `disk_full` where that is why), its
                 pipe is broken, or the trainer tried and failed (`command_failed`, `disk_full`).
-            ConflictError, InvalidError, UnsupportedError: the trainer answered that it cannot be, now or ever.
+            ConflictError, InvalidError, UnsupportedError: the trainer answered that it cannot be, now or ever; or its runner was about to
+                end and took no more commands (code `run_ended`).
         """
         loop = asyncio.get_running_loop()
         command = Command(f"{sender}{secrets.token_hex(8)}", name, dict(args))
-        waiting = _Waiting(loop.create_future(), loop.create_future())
+        waiting = _Waiting(name, loop.create_future(), loop.create_future())
         self._waiting[command.id] = waiting
         try:
             self._write(command)
@@ -63,6 +66,12 @@ class CommandDesk:
             return _judged(waiting.answered.result()) if waiting.answered.done() else None
         finally:
             del self._waiting[command.id]
+
+    def close(self) -> None:
+        """The runner is gone, and its journal read out: who still waits to be accepted waits for nothing."""
+        for waiting in self._waiting.values():
+            if not waiting.accepted.done() and not waiting.answered.done():
+                waiting.answered.set_result({"type": "command.failed", **_TOO_LATE, "command": waiting.name})
 
     def hear(self, record: Record) -> None:
         """A record of the attempt's journal: resolves whoever waits for it."""

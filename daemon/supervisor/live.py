@@ -256,6 +256,8 @@ class LiveRun:
 
     def _rest(self) -> None:
         """Nothing more will come by itself: give back what an ended run needs no more."""
+        if self._desk is not None:
+            self._desk.close()
         self._desk = None
         self._launched.set()
         self.is_settled = self.view.state in ENDED

@@ -1,5 +1,6 @@
 """What a command that was not carried out means for who asked for it."""
 
+import asyncio
 import os
 from pathlib import Path
 from typing import Any
@@ -56,3 +57,22 @@ async def test_a_runner_that_accepts_nothing_is_silent_or_has_a_full_disk(tmp_pa
     full = _unheard("stop", 10.0, Room(str(tmp_path), 1 << 30, 4096))
     assert (full.code, full.details) == ("disk_full", {"path": str(tmp_path)})
     assert "make room there" in full.message
+
+
+async def test_a_command_that_a_runner_about_to_end_never_took_is_a_conflict_at_once(tmp_path: Path) -> None:
+    attempt = AttemptDirectory(tmp_path)
+    os.mkfifo(attempt.control_pipe)
+    pipe = os.open(attempt.control_pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        desk, has_come = CommandDesk(attempt, accept_s=60), asyncio.Event()
+        asyncio.get_running_loop().add_reader(pipe, has_come.set)
+        asked = asyncio.create_task(desk.send("stop", {}, 0))
+        async with asyncio.timeout(10):
+            await has_come.wait()
+            asyncio.get_running_loop().remove_reader(pipe)
+            desk.close()
+            with pytest.raises(ConflictError, match="stop: the run ended before") as caught:
+                await asked
+        assert caught.value.code == "run_ended"
+    finally:
+        os.close(pipe)
