@@ -105,13 +105,19 @@ def of_http_exception(error: web.HTTPException, request: web.Request) -> Problem
         case web.HTTPNotFound():
             return Problem(404, f"there is nothing at {path[:200]}; GET /openapi.json lists what there is", {"code": "no_route"})
         case web.HTTPMethodNotAllowed():
-            allowed = sorted(error.allowed_methods)
+            allowed = sorted(_methods_at(request) or error.allowed_methods)
             message = f"{error.method} is not possible at {path[:200]}; allowed: {', '.join(allowed)}"
             return Problem(405, message, {"code": "method_not_allowed", "allowed": allowed}, headers={"Allow": ", ".join(allowed)})
         case _:
             status = error.status if error.status in TYPES else 400 if error.status < 500 else 500
             text = (error.text or error.reason).removeprefix(f"{error.status}: ")
             return Problem(status, text, {"code": HTTPStatus(error.status).name.lower()})
+
+
+def _methods_at(request: web.Request) -> set[str]:
+    """What can be done at exactly this path. aiohttp adds what `/samples/{sample_id}` takes to what `/samples/generate` does."""
+    exact = (resource for resource in request.app.router.resources() if resource.canonical == request.path)
+    return {route.method for resource in exact for route in resource}
 
 
 @web.middleware
