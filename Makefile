@@ -51,9 +51,10 @@ schema: $(VENV)/.dev
 	$(BIN)/python -m trainer_runner.catalog.builtin > configs/builtin.catalog.json.new
 	mv configs/builtin.catalog.json.new configs/builtin.catalog.json
 
-## make settings  write configs/onetrainerd.toml and docs/settings.md from daemon/settings.py
+## make settings  write configs/onetrainerd.toml, docs/settings.md and the metrics in docs/operating.md from the code
 settings: $(VENV)/.dev
 	$(BIN)/python -m daemon.settings_pages .
+	$(BIN)/python -m daemon.telemetry.page docs/operating.md
 
 ## make clean     remove the environment and what the demo made
 clean:

@@ -301,8 +301,8 @@ class Settings(Section):
     """0 takes any free port."""
 
     auth: Literal["token", "none"] = "token"
-    """"token": every call but /health needs a bearer token, that in <state_dir>/token or one of `onetrainerd token create`. "none": nobody
-    is asked for one, and it listens only on loopback."""
+    """"token": every call but /health, /ready and the page /docs needs a bearer token, that in <state_dir>/token or one of
+    `onetrainerd token create`. "none": nobody is asked for one, and it listens only on loopback."""
 
     backend: Annotated[Backend | None, BeforeValidator(_empty_is_none)] = _raw("")
     """"onetrainer" or "builtin" (a small real trainer for trying things out). Empty: onetrainer where a checkout is set, else builtin."""

@@ -54,11 +54,10 @@ def test_a_part_that_cannot_follow_keeps_all_of_them_as_they_were(tmp_path: Path
 
 def test_a_hang_up_of_a_server_without_a_terminal_reloads_what_can_change_live(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "elsewhere" / "config.json").write_text("{}")
-    ask = {"config_path": str(tmp_path / "elsewhere" / "config.json")}
+    presets = f"/config/presets?config_dir={tmp_path}/elsewhere"
     with serving(tmp_path, '[paths]\nroots = []\n[http]\nallowed_hosts = ["gpu.example.org"]\n') as server:
         assert server.get("/health", Host="gpu.example.org")[0] == 200
-        assert server.call("POST", "/training/start", ask)[0] == 403
+        assert server.get(presets)[0] == 403
 
         server.configure(
             f'[paths]\nroots = ["{tmp_path}/elsewhere"]\n[http]\nallowed_hosts = ["other.example.org"]\nmax_body_bytes = 1024\n'
@@ -70,9 +69,9 @@ def test_a_hang_up_of_a_server_without_a_terminal_reloads_what_can_change_live(t
         assert "the setting onetrainer.home has changed, but waits for a restart" in json.loads(server.wait_line("waits"))["message"]
         assert server.get("/health", Host="gpu.example.org")[0] == 403
         assert server.get("/health", Host="other.example.org")[0] == 200
-        assert server.call("POST", "/training/start", ask)[0] == 400
+        assert server.get(presets)[0] == 200
         assert server.call("POST", "/training/start", {"config_path": "x" * 2000})[0] == 413
-        assert json.loads(server.wait_line("POST /training/start"))["status"] == 400
+        assert json.loads(server.wait_line("POST /training/start"))["status"] == 413
 
 
 def test_an_error_leaves_the_settings_in_force_and_is_told(tmp_path: Path) -> None:

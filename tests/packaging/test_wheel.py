@@ -28,6 +28,7 @@ def test_the_wheel_carries_packages_presets_settings_and_units(wheel: Path) -> N
         "daemon/_data/configs/presets/digits.json",
         "daemon/_data/configs/builtin.catalog.json",
         "daemon/_data/systemd/onetrainerd.service",
+        "daemon/api/docs_page/page.js",
         "ipc/journal.py",
         "ipc/PROTOCOL.md",
         "trainer_runner/runner/main.py",
