@@ -50,6 +50,7 @@ class Access:
 
     async def mark(self, request: web.Request, response: web.StreamResponse) -> None:
         """For `on_response_prepare`."""
+        response.headers["Server"] = "onetrainerd"  # aiohttp would tell strangers its version and Python's
         cors.mark(request, response, self.rules)
         await self.streams.note_response(request, response)
 

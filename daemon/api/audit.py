@@ -22,7 +22,7 @@ def auditor(log: AuditLog) -> Middleware:
     """The middleware; it stands outside of the one that renders errors.
 
     Lines about callers without a token are few: sixty, and then six a minute for all of them together. A stranger could otherwise push
-    out of the files what counts. The next such line says how many were `withheld`.
+    out of the files what counts. What `limits.failed_logins_per_minute` refuses has none. The next line says how many were `withheld`.
     """
     strangers = Buckets[None](_STRANGERS, 1)
     withheld = 0
@@ -43,7 +43,7 @@ def auditor(log: AuditLog) -> Middleware:
             refused = refused_login_of(request)
             if refused or request.method not in _READING:
                 now = time.monotonic()
-                if caller_of(request) is None and strangers.take(None, now):
+                if refused == "rate_limited" or (caller_of(request) is None and strangers.take(None, now)):
                     withheld += 1
                 else:
                     record = _record(request, status, now - begun)

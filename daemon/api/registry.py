@@ -14,10 +14,11 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from daemon.api import binding, body
+from daemon.api.callers import caller_of
 from daemon.api.keys import SETTINGS
-from daemon.api.models.common import NoBody, NoQuery, QueryModel, RequestModel
+from daemon.api.models.common import FOR_ADMINS, NoBody, NoQuery, QueryModel, RequestModel
 from daemon.api.rendering import json_response
-from daemon.errors import DaemonError
+from daemon.errors import DaemonError, ForbiddenError
 
 BodyT = TypeVar("BodyT", bound=RequestModel)
 QueryT = TypeVar("QueryT", bound=QueryModel)
@@ -134,6 +135,7 @@ def routes_of(app: web.Application) -> Sequence[Route]:
 def _endpoint(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def endpoint(request: web.Request) -> web.StreamResponse:
         query = binding.query(route.query, request.query) if route.query is not NoQuery or request.query_string else NoQuery()
+        _check_role(request, query)
         if route.body is NoBody:
             body.check_type(request)
         limit = request.app[SETTINGS].now.http.max_body_bytes
@@ -145,6 +147,19 @@ def _endpoint(route: Route) -> Callable[[web.Request], Awaitable[web.StreamRespo
         return json_response(answer.model_dump(mode="json"), route.status, call.headers)
 
     return endpoint
+
+
+def _check_role(request: web.Request, query: QueryModel) -> None:
+    """Raises ForbiddenError (code `role`) for a parameter that is not for the role of who calls."""
+    caller = caller_of(request)
+    if caller is None or caller.role == "admin":
+        return
+    for name, told in type(query).model_fields.items():
+        if told.json_schema_extra == FOR_ADMINS and getattr(query, name) is not None:
+            raise ForbiddenError(
+                f"{name} is for admins, and {caller.name!r} is the token of a {caller.role}; leave it out",
+                code="role", role=caller.role, needed="admin",
+            )  # fmt: skip
 
 
 async def _expect(request: web.Request) -> None:

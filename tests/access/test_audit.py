@@ -104,6 +104,16 @@ async def test_refused_logins_are_noted_with_why_and_a_stranger_cannot_fill_the_
     assert (found[-1]["token"], found[-1]["status"]) == ("first", 409)
 
 
+async def test_refusals_beyond_the_limit_are_only_counted(begin: Begin) -> None:
+    real = await begin(limits={"failed_logins_per_minute": 2, "calls_per_s": 0})
+    statuses = [(await real.ask("GET", "/runs", bearer("wrong")))[0] for _ in range(5)]
+    assert statuses == [401, 401, 429, 429, 429]
+    assert (await real.ask("POST", "/training/stop", {}, json={}))[0] == 401
+    found = await noted(real)
+    assert [(line["event"], line["status"]) for line in found] == [("login.refused", 401), ("login.refused", 401), ("call", 401)]
+    assert found[-1]["withheld"] == 3
+
+
 async def test_a_log_that_cannot_be_written_fails_no_call(begin: Begin, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "state" / "audit.jsonl").mkdir(parents=True)
     real = await begin()

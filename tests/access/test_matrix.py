@@ -4,10 +4,12 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 import pytest
 
+from daemon.api.models.common import FOR_ADMINS
 from daemon.api.registry import BY_ENDPOINT, Route
 from daemon.named_tokens import create_token, revoke_token
 from tests.access.conftest import Begin, Real
@@ -69,6 +71,24 @@ async def test_a_viewer_changes_nothing_and_a_stranger_sees_only_whether_it_live
     changing = {name for name, route in named.items() if route.role == "viewer" and route.method != "GET"}
     assert changing <= VIEWER_MAY_ALSO
     assert not [name for name, route in named.items() if route.public and not PUBLIC.fullmatch(name)]
+
+
+async def test_a_viewer_names_no_place_on_the_disk(begin: Begin) -> None:
+    real = await begin()
+    viewer = create_token(real.state_dir, "phone", "viewer", time.time())
+    seen = set()
+    for method, path, route in endpoints(real):
+        if route.role != "viewer" or method != "GET":
+            continue
+        for name, field in route.query.model_fields.items():
+            is_place = bool(re.search(r"(^|_)(dir|path|file|folder)$", name))
+            assert (field.json_schema_extra == FOR_ADMINS) == is_place, f"{path}?{name}"
+            if is_place:
+                seen.add(name)
+                asked = f"{path}?{name}={quote(str(real.state_dir), safe='')}"
+                assert await real.ask(method, asked, bearer(viewer)) == (403, "role"), asked
+                assert (await real.ask(method, asked, bearer(real.token)))[1] != "role", asked
+    assert seen >= {"config_dir", "samples_dir"}
 
 
 async def no_token(real: Real) -> None:

@@ -45,6 +45,12 @@ async def test_the_token_in_the_url_does_not_count(server: Server) -> None:
         assert response.status == 401
 
 
+async def test_a_stranger_is_not_told_the_versions_of_what_answers(server: Server) -> None:
+    for path in ("/health", "/page", "/nothing"):
+        async with server.session.get(server.url.with_path(path)) as response:
+            assert response.headers.getall("Server") == ["onetrainerd"]
+
+
 async def test_a_public_route_needs_no_token_but_a_known_host(server: Server) -> None:
     assert await status(server, {}, "/health") == (200, "")
     assert await status(server, {"Host": "evil.example"}, "/health") == (403, "host")

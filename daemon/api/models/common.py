@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 
 class RequestModel(BaseModel):
@@ -21,6 +21,11 @@ class ResponseModel(BaseModel):
     """An answer; built from the attributes of the daemon's own dataclasses where it can be."""
 
     model_config = ConfigDict(frozen=True, from_attributes=True, protected_namespaces=())
+
+
+FOR_ADMINS: dict[str, JsonValue] = {"x-role": "admin"}
+"""As `json_schema_extra` of a query parameter: with it the call is an admin's, whatever the role of its route. For what names a place on
+the disk: a viewer sees what trainings make, and does not look around."""
 
 
 class NoBody(RequestModel):

@@ -5,7 +5,7 @@ from urllib.parse import quote, urlencode
 
 from pydantic import ConfigDict, Field, computed_field
 
-from daemon.api.models.common import QueryModel, RequestModel, ResponseModel, Success
+from daemon.api.models.common import FOR_ADMINS, QueryModel, RequestModel, ResponseModel, Success
 
 _CATEGORY = "The folders around it, with / between them; . for none. Left out: any."
 
@@ -38,7 +38,9 @@ class PresetList(ResponseModel):
 
 
 class PresetQuery(QueryModel):
-    config_dir: str | None = Field(None, description="Look in this folder instead; it must lie in the roots.")
+    config_dir: str | None = Field(
+        None, description="Look in this folder instead; it must lie in the roots. Admins only.", json_schema_extra=FOR_ADMINS
+    )
 
 
 class WhichPreset(QueryModel):

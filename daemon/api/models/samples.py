@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from daemon.api.models.common import QueryModel, RequestModel, ResponseModel
+from daemon.api.models.common import FOR_ADMINS, QueryModel, RequestModel, ResponseModel
 
 
 def _without_nul(text: str) -> str:
@@ -37,7 +37,9 @@ class SampleList(ResponseModel):
 
 class SampleQuery(QueryModel):
     limit: Annotated[int, Field(ge=1, le=10_000)] = 100
-    samples_dir: str | None = Field(None, description="Look in this folder instead; it must lie in the roots.")
+    samples_dir: str | None = Field(
+        None, description="Look in this folder instead; it must lie in the roots. Admins only.", json_schema_extra=FOR_ADMINS
+    )
 
 
 class SampleGenerateRequest(RequestModel):
