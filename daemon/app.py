@@ -38,6 +38,7 @@ from daemon.api.keys import (
     SOCKETS,
     SUPERVISOR,
     SYSTEM,
+    TELEMETRY,
     VALIDATOR,
 )
 from daemon.api.log_stream import LogStreams
@@ -79,6 +80,7 @@ from daemon.supervisor.unit_launcher import choose_launcher
 from daemon.system.gpu import GpuMonitor
 from daemon.system.info import SystemInfo
 from daemon.system.probe import TrainerProbe
+from daemon.telemetry.server import fill_certificate
 from daemon.tls import ServerTls
 from daemon.token import ensure_token
 from daemon.token_book import TokenBook
@@ -149,6 +151,7 @@ def _state_directory(folder: Path) -> Any:
 
 
 async def _serve(settings: Settings, load: Callable[[], Settings], logs: Logs) -> None:
+    terminal = HangUp()
     stopped = asyncio.Event()
     hung_up = asyncio.Event()
     handlers = {signal.SIGTERM: stopped.set, signal.SIGINT: stopped.set, signal.SIGHUP: hung_up.set}
@@ -165,6 +168,7 @@ async def _serve(settings: Settings, load: Callable[[], Settings], logs: Logs) -
     tls = ServerTls(settings.tls.cert, settings.tls.key) if settings.tls.cert and settings.tls.key else None
     if tls:
         app[SETTINGS].on_change(lambda _: tls.prepared())
+        app[TELEMETRY].also(functools.partial(fill_certificate, tls))
     runner = ApiRunner(app, access_log=None, shutdown_timeout=_GOODBYE_S, handle_signals=False)
     sockets = _bind(settings.host, settings.port)  # before any run is touched: a daemon that cannot be reached adopts nothing
     await runner.setup()
@@ -180,7 +184,7 @@ async def _serve(settings: Settings, load: Callable[[], Settings], logs: Logs) -
             _LOG.error("the command line cannot find this daemon by itself: %s/endpoint.json: %s", settings.state_dir, error)
         _announce(f"onetrainerd {__version__} listens on {url} with the {settings.chosen_backend} trainer")
         notifier = Notifier(os.environ)
-        reloads = asyncio.create_task(_reload_on(hung_up, app[RELOADER], stopped), name="reloads")
+        reloads = asyncio.create_task(_reload_on(hung_up, terminal, app[RELOADER], stopped), name="reloads")
         notifier.ready()
         async with beating(notifier, functools.partial(_status, url, app[SUPERVISOR])):
             await stopped.wait()
@@ -204,9 +208,8 @@ async def _say_goodbye(notifier: Notifier, supervisor: Supervisor) -> None:
         _LOG.info("stopping; trainings go on and the next daemon adopts them")
 
 
-async def _reload_on(hung_up: asyncio.Event, reloader: Reloader, stopped: asyncio.Event) -> None:
+async def _reload_on(hung_up: asyncio.Event, terminal: HangUp, reloader: Reloader, stopped: asyncio.Event) -> None:
     """Reload at each SIGHUP, until one says that our terminal has gone."""
-    terminal = HangUp()
     while True:
         await hung_up.wait()
         hung_up.clear()

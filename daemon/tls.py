@@ -58,6 +58,11 @@ class ServerTls:
         self.context.sni_callback = self._choose
         self._tell()
 
+    @property
+    def expires(self) -> float:
+        """When the certificate in force ends, in Unix seconds."""
+        return self._certificate.expires
+
     def prepared(self) -> Callable[[], None]:
         """Read the files again; what is returned brings them into force. Raises InvalidError as `load_certificate`."""
         certificate = load_certificate(self._cert, self._key)

@@ -165,8 +165,11 @@ def main() -> None:
     try:
         app()
     except DaemonError as error:
+        from daemon.logs import is_journal  # noqa: PLC0415 - only a refusal pays for it
+
+        priority = "<3>" if is_journal(os.environ) else ""
         for line in error.message.splitlines():
-            sys.stderr.write(f"onetrainerd: {line}\n")
+            sys.stderr.write(f"{priority}onetrainerd: {line}\n")
         sys.exit(1)
 
 

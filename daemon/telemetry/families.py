@@ -86,6 +86,7 @@ SERVER = (
     Family(_P + "settings_reloads", "counter", "Reloads of the settings, by outcome: succeeded, failed.", ("outcome",)),
     Family(_P + "settings_last_reload_successful", "gauge", "0 when the last reload failed, and older settings are in force."),
     Family(_P + "settings_changed_timestamp_seconds", "gauge", "When the settings in force were read."),
+    Family(_P + "tls_certificate_expiry_timestamp_seconds", "gauge", "When the certificate in force expires; with [tls] alone."),
     Family(_P + "threads", "gauge", "Threads of the daemon."),
 )
 PROCESS = (

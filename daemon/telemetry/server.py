@@ -7,6 +7,7 @@ from pathlib import Path
 from daemon.reloading import Reloader
 from daemon.telemetry.requests import RequestMeter
 from daemon.telemetry.sheet import Sheet
+from daemon.tls import ServerTls
 from ipc import __version__
 
 _TASKS = Path("/proc/self/task")
@@ -30,6 +31,10 @@ def fill_reloads(reloader: Reloader, sheet: Sheet) -> None:
     sheet.tell("settings_reloads", reloader.failed, outcome="failed")
     sheet.tell("settings_last_reload_successful", int(reloader.is_last_good))
     sheet.tell("settings_changed_timestamp_seconds", reloader.changed_at)
+
+
+def fill_certificate(tls: ServerTls, sheet: Sheet) -> None:
+    sheet.tell("tls_certificate_expiry_timestamp_seconds", tls.expires)
 
 
 def fill_build(backend: str, sheet: Sheet) -> None:

@@ -67,6 +67,10 @@ class Telemetry(Collector):
         self.registry.register(self)
         ProcessCollector(registry=self.registry)
 
+    def also(self, fill: Fill) -> None:
+        """Ask *fill* too, for what only some daemons have."""
+        self._fills = (*self._fills, fill)
+
     def describe(self) -> Iterable[Metric]:
         return [_empty(family) for family in TOLD_BY_US]
 

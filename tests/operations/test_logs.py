@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from daemon.log_lines import JsonLines, TextLines, one_line
 from daemon.logs import Tally, is_journal
-from tests.operations.daemon import serving
+from tests.operations.daemon import COMMAND, ENVIRONMENT, serving
 
 
 def record(message: str, *arguments: object, level: int = logging.INFO, fault: bool = False) -> logging.LogRecord:
@@ -62,6 +63,14 @@ def test_the_journal_is_known_by_its_stream(tmp_path: Path) -> None:
         assert is_journal({"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"}, stream.fileno())
         assert not is_journal({"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino + 1}"}, stream.fileno())
         assert not is_journal({}, stream.fileno())
+
+
+def test_a_refusal_to_start_has_its_priority_too(tmp_path: Path) -> None:
+    with (tmp_path / "journal").open("w+") as stream:
+        status = os.fstat(stream.fileno())
+        environment = {**ENVIRONMENT, "JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}", "ONETRAINERD_PORT": "x"}
+        subprocess.run([*COMMAND, "serve"], cwd=tmp_path, env=environment, stderr=stream, timeout=60, check=False)
+    assert (tmp_path / "journal").read_text().startswith("<3>onetrainerd: ONETRAINERD_PORT: port = 'x' is not allowed")
 
 
 def test_warnings_and_errors_are_counted() -> None:

@@ -5,9 +5,11 @@ import math
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import trustme
 from prometheus_client.parser import text_string_to_metric_families
 
 from daemon.runs.states import RunState
@@ -16,8 +18,9 @@ from daemon.telemetry.families import GROUPS, TOLD_BY_US
 from daemon.telemetry.machine import GpuCache
 from daemon.telemetry.requests import RequestMeter
 from daemon.telemetry.runs import fill_runs
-from daemon.telemetry.server import fill_requests
+from daemon.telemetry.server import fill_certificate, fill_requests
 from daemon.telemetry.sheet import Fill, Sheet, Telemetry
+from daemon.tls import ServerTls
 from tests.e2e.conftest import LONG, write_config
 from tests.e2e.daemon import Daemon
 from tests.supervisor.conftest import READY, Lab, spec, step, wait_state, wait_until
@@ -143,6 +146,25 @@ def test_a_stranger_makes_no_new_series() -> None:
     assert of(found, "http_request_duration_seconds_bucket", method="other", route="(none)", le="0.5") == 100
     assert of(found, "http_request_duration_seconds_sum", method="other", route="(none)") == 50
     assert ("onetrainerd_http_request_duration_seconds_count", (("method", "GET"), ("route", "/ws"))) not in found
+
+
+def test_the_end_of_the_certificate_in_force_is_told(tmp_path: Path) -> None:
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+
+    def issue(year: int) -> float:
+        end = datetime(year, 1, 2, 3, 4, 5, tzinfo=UTC)
+        made = trustme.CA().issue_cert("gpu.example.org", not_after=end)
+        key.touch(0o600)
+        made.private_key_pem.write_to_path(str(key))
+        made.cert_chain_pems[0].write_to_path(str(cert))
+        return end.timestamp()
+
+    first = issue(2037)
+    tls = ServerTls(cert, key)
+    assert of(told(lambda sheet: fill_certificate(tls, sheet)), "tls_certificate_expiry_timestamp_seconds") == first
+    renewed = issue(2038)
+    tls.prepared()()
+    assert of(told(lambda sheet: fill_certificate(tls, sheet)), "tls_certificate_expiry_timestamp_seconds") == renewed
 
 
 def test_nothing_is_told_that_the_table_does_not_have() -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import signal
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -86,6 +87,23 @@ def test_an_error_leaves_the_settings_in_force_and_is_told(tmp_path: Path) -> No
         assert "in force now: http.allowed_hosts" in server.wait_line("reloaded")
         assert "the next daemon adopts them" in server.end()
         assert server.process.returncode == 0
+
+
+def test_the_service_manager_hears_of_a_reload_and_of_its_end(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(60)
+        with serving(tmp_path, NOTIFY_SOCKET=str(tmp_path / "notify")) as server:
+            told = [manager.recv(4096).decode()]
+            while "READY=1" not in told:
+                told.append(manager.recv(4096).decode())
+            server.configure("[log\n")
+            server.reload()
+            assert "not valid TOML" in server.wait_line("not reloaded")
+            while told[-1] != "READY=1" or not any(one.startswith("RELOADING=1\nMONOTONIC_USEC=") for one in told):
+                told.append(manager.recv(4096).decode())
+            assert server.get("/ready")[0] == 200, "an error in a file makes nobody less ready"
+            assert "onetrainerd_settings_last_reload_successful 0.0" in server.get("/metrics")[1]
 
 
 def test_the_end_of_its_terminal_ends_a_server_and_a_signal_from_elsewhere_reloads_it(tmp_path: Path) -> None:
