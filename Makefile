@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 SOURCES := pyproject.toml constraints.txt
 
-.PHONY: demo serve test lint format bench torture schema settings clean help
+.PHONY: demo serve test lint format bench torture audit fuzz schema settings clean help
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -24,13 +24,14 @@ serve: $(VENV)/.builtin
 test: $(VENV)/.dev
 	@$(BIN)/python -m pytest
 
-## make lint      ruff, mypy --strict, import-linter, vermin
+## make lint      ruff, mypy --strict, import-linter, bandit, vermin
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --python-version 3.10 ipc trainer_runner
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive daemon ipc trainer_runner
 	$(BIN)/vermin --quiet --no-tips --violations --target=3.10- ipc trainer_runner
 
 ## make format    let ruff put everything in its place
@@ -45,6 +46,14 @@ bench: $(VENV)/.dev
 ## make torture   the storms in full, with their report (TORTURE_SCALE, TORTURE_SEED, TORTURE_REPORT; STORMS="daemon-kills …")
 torture: $(VENV)/.dev
 	@$(BIN)/python -m tests.torture $(STORMS)
+
+## make audit     ask for advisories about the pinned dependencies (needs the network; says so where nobody answers)
+audit: $(VENV)/.dev
+	@$(BIN)/python .ci/audit.py
+
+## make fuzz      schemathesis over every route, in depth (FUZZ_EXAMPLES, FUZZ_SEED)
+fuzz: $(VENV)/.dev
+	@FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-50} $(BIN)/python -m pytest tests/hostile/test_schemathesis.py --timeout=3600
 
 ## make schema    write configs/builtin.catalog.json from the built-in trainer's own description
 schema: $(VENV)/.dev

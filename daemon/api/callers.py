@@ -12,7 +12,7 @@ from daemon.api.rates import Buckets, Rate, neighbourhood, whole_seconds
 from daemon.named_tokens import Role, Token
 from daemon.token_book import TokenBook
 
-TOKEN_PROTOCOL = "onetrainerd.token."  # noqa: S105 - a prefix, no token
+TOKEN_PROTOCOL = "onetrainerd.token."  # noqa: S105 - a prefix, no token # nosec B105
 """Browsers cannot set headers on a WebSocket: they offer the subprotocols `onetrainerd` and `onetrainerd.token.<token>`."""
 _LOG = logging.getLogger(__name__)
 _ADDRESSES = 4096

@@ -13,6 +13,8 @@ from daemon.api.problems import Problem, of_fault
 
 _LOG = logging.getLogger(__name__)
 _TOLD_EVERY_S = 60.0
+_LINE_BYTES = 64 << 10
+"""Of a request's first line: a query parameter may have 4096 characters, of which each may be 12 bytes there (%F0%9F%8E%A8)."""
 
 
 class ApiRunner(web.AppRunner):
@@ -26,7 +28,7 @@ class ApiRunner(web.AppRunner):
     ) -> None:
         """A connection is closed when the head of its first request is not there within *head_s*, or that of a further one within
         *keepalive_s*; beyond *max_connections* a new one is closed at once. *options* are `web.AppRunner`'s."""
-        super().__init__(app, keepalive_timeout=keepalive_s, **options)
+        super().__init__(app, keepalive_timeout=keepalive_s, **{"max_line_size": _LINE_BYTES, **options})
         self._head_s = head_s
         self._max_connections = max_connections
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from aiohttp import web
+from pydantic import Field
 
 from daemon.api.feed import Feed, read_cursor
 from daemon.api.idempotency import once
@@ -23,7 +24,7 @@ from daemon.supervisor.live import LiveRun
 
 
 class StreamQuery(QueryModel):
-    cursor: str | None = None
+    cursor: str | None = Field(default=None, max_length=4096, description="That of the last message heard: it goes on from there.")
 
 
 async def start(call: Call[StartRequest, NoQuery]) -> Success:

@@ -66,7 +66,7 @@ def _become_runner(attempt: AttemptDirectory, archive: Path) -> NoReturn:
     python = getattr(sys, "_base_executable", None) or sys.executable
     environment = {key: value for key, value in os.environ.items() if key in {"PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ"}}
     environment["TMPDIR"] = str(attempt.run.tmp)
-    os.execve(python, [python, "-I", "-S", str(archive), "runner", "--answer-fd", "0", str(attempt.path)], environment)  # noqa: S606 - no shell is wanted
+    os.execve(python, [python, "-I", "-S", str(archive), "runner", "--answer-fd", "0", str(attempt.path)], environment)  # noqa: S606 - no shell # nosec B606
 
 
 def refuse_strangers(connection: socket.socket) -> None:

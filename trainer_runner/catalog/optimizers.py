@@ -20,7 +20,7 @@ def describe_optimizers(optimizers: Any, root: Path) -> "dict[str, dict[str, Any
         [table] = [one for one in tree.body if isinstance(one, (ast.Assign, ast.AnnAssign)) and _is_table(one)]
         assert table.value is not None
         expression = compile(ast.Expression(table.value), str(root / SOURCE), "eval")
-        found: Any = eval(expression, {"Optimizer": optimizers, "inf": float("inf")})  # noqa: S307 - the checkout's own text
+        found: Any = eval(expression, {"Optimizer": optimizers, "inf": float("inf")})  # noqa: S307 - the checkout's own text # nosec B307
         return {optimizer.name: {str(key): plain(value) for key, value in given.items()} for optimizer, given in found.items()}
     except Exception:  # noqa: BLE001 - foreign code: what it cannot say is left out
         return None

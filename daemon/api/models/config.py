@@ -39,7 +39,10 @@ class PresetList(ResponseModel):
 
 class PresetQuery(QueryModel):
     config_dir: str | None = Field(
-        None, description="Look in this folder instead; it must lie in the roots. Admins only.", json_schema_extra=FOR_ADMINS
+        None,
+        max_length=4096,
+        json_schema_extra=FOR_ADMINS,
+        description="Look in this folder instead; it must lie in the roots. Admins only.",
     )
 
 
@@ -47,7 +50,7 @@ class WhichPreset(QueryModel):
     """Which of several presets with one name; without it the user's, else a built-in one, else OneTrainer's."""
 
     category: str | None = Field(None, max_length=2000, description=_CATEGORY)
-    origin: str | None = Field(None, description="user, builtin or onetrainer. Left out: any.")
+    origin: str | None = Field(None, max_length=100, description="user, builtin or onetrainer. Left out: any.")
 
 
 class PresetReadQuery(PresetQuery, WhichPreset):
@@ -79,8 +82,8 @@ class ValidationResponse(ResponseModel):
 class DiffQuery(QueryModel):
     """Each is `defaults`, `current` or `preset:NAME` (also `preset:CATEGORY/NAME`, `preset:ORIGIN/CATEGORY/NAME`)."""
 
-    base: str = Field("defaults", max_length=4096)
-    config: str = Field("current", max_length=4096)
+    base: str = Field("defaults", max_length=2000)
+    config: str = Field("current", max_length=2000)
 
 
 class ConfigDifference(ResponseModel):

@@ -11,7 +11,7 @@ Value = float | Literal["NaN", "Infinity", "-Infinity"]
 
 class MetricsQuery(QueryModel):
     tags: str | None = Field(
-        default=None, max_length=8192, description="Tags between commas; `*` stands for anything: `loss/*`. Without it: all of them."
+        default=None, max_length=4096, description="Tags between commas; `*` stands for anything: `loss/*`. Without it: all of them."
     )
     since: str | None = Field(
         default=None, max_length=100,

@@ -57,8 +57,8 @@ def _not_empty(text: str) -> str:
 class OverrideFields(RequestModel):
     """What goes below and above a config, in OneTrainer's order: the preset, the config over it, then single values."""
 
-    preset: Annotated[str, AfterValidator(_not_empty)] | None = Field(
-        default=None, max_length=4096,
+    preset: Annotated[str, Field(max_length=4096, json_schema_extra={"pattern": r"\S"}), AfterValidator(_not_empty)] | None = Field(
+        default=None,
         description="A preset below the config: NAME, CATEGORY/NAME or ORIGIN/CATEGORY/NAME. Neither is migrated then, as in OneTrainer.",
     )  # fmt: skip
     config_values: list[str] | dict[str, Any] | None = Field(
@@ -155,7 +155,7 @@ class Runs(ResponseModel):
 
 
 class EventsQuery(QueryModel):
-    since: str | None = Field(default=None, max_length=8192, description="A cursor that an earlier answer gave as `next`.")
+    since: str | None = Field(default=None, max_length=4096, description="A cursor that an earlier answer gave as `next`.")
     limit: int = Field(default=500, ge=1, le=5000)
 
 

@@ -13,7 +13,7 @@ def _without_nul(text: str) -> str:
     return text
 
 
-Prompt = Annotated[str, Field(max_length=10_000), AfterValidator(_without_nul)]
+Prompt = Annotated[str, Field(max_length=10_000, json_schema_extra={"pattern": "^[^\\x00]*$"}), AfterValidator(_without_nul)]
 
 
 class SampleInfo(ResponseModel):
@@ -38,7 +38,10 @@ class SampleList(ResponseModel):
 class SampleQuery(QueryModel):
     limit: Annotated[int, Field(ge=1, le=10_000)] = 100
     samples_dir: str | None = Field(
-        None, description="Look in this folder instead; it must lie in the roots. Admins only.", json_schema_extra=FOR_ADMINS
+        None,
+        max_length=4096,
+        json_schema_extra=FOR_ADMINS,
+        description="Look in this folder instead; it must lie in the roots. Admins only.",
     )
 
 

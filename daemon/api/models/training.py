@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from daemon.api.models.common import ResponseModel
@@ -13,6 +13,12 @@ SeedStatus = Literal["idle", "starting", "training", "paused", "stopping", "stop
 
 class StartRequest(OverrideFields):
     """The seed's `{config_path}`, or one of the other forms: `config`, `preset`, or both."""
+
+    model_config = ConfigDict(json_schema_extra={"anyOf": [
+        {"required": ["config_path"], "properties": {"config_path": {"type": "string"}}},
+        {"required": ["config"], "properties": {"config": {"type": "object"}}},
+        {"required": ["preset"], "properties": {"preset": {"type": "string"}}},
+    ]})  # fmt: skip
 
     config: dict[str, Any] | None = Field(default=None, description="The config itself, instead of a path.")
     config_path: str | None = Field(

@@ -54,7 +54,7 @@ class Vocabulary:
 
     def batch(self, captions: Sequence[str], *, noise_seed: "str | None" = None) -> Tensor:
         """(captions, longest) int32, padded; with *noise_seed*, each with noise that is the same every time."""
-        noise = None if noise_seed is None else random.Random(noise_seed)  # noqa: S311 - for training data
+        noise = None if noise_seed is None else random.Random(noise_seed)  # noqa: S311 - for training data # nosec B311
         rows = [self.encode(caption, noise) for caption in captions]
         table = torch.full((len(rows), max(map(len, rows), default=1)), _PADDING, dtype=torch.int32)
         for index, row in enumerate(rows):
