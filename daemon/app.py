@@ -5,7 +5,6 @@ import contextlib
 import errno
 import faulthandler
 import functools
-import json
 import logging
 import os
 import resource
@@ -23,6 +22,7 @@ from daemon.api import config, docs, operations, run_files, run_metrics, runs, s
 from daemon.api.frame import make_app
 from daemon.api.gate import gate
 from daemon.api.keys import (
+    CATALOG,
     COMPARER,
     CURRENT,
     GUARD,
@@ -39,13 +39,17 @@ from daemon.api.keys import (
     SUPERVISOR,
     SYSTEM,
     TELEMETRY,
-    VALIDATOR,
+    VALIDATING,
 )
 from daemon.api.log_stream import LogStreams
 from daemon.api.request_ids import current_request_id
 from daemon.api.server import ApiRunner, ApiSite
 from daemon.api.stream import Sockets
 from daemon.audit_log import AuditLog
+from daemon.catalog.asking import Asked
+from daemon.catalog.deep import DeepReader
+from daemon.catalog.keeper import Catalog
+from daemon.catalog.validating import Validating
 from daemon.config.comparing import Comparer
 from daemon.config.composing import Composer
 from daemon.config.current import CurrentConfig
@@ -269,18 +273,22 @@ def build_app(settings: Settings, load: Callable[[], Settings] | None = None, lo
     cwd = Path.cwd()
     base = settings.onetrainer.home or cwd if settings.chosen_backend == "onetrainer" else cwd
     roots = Roots(settings.client_roots(), base, settings.state_dir)
-    validator = Validator(_schema(settings.chosen_backend), roots)
+    archive = pack_runner(settings.state_dir / "runtime")
+    asked = _asked(settings, cwd, archive)
+    catalog = Catalog(asked, settings.state_dir / "catalog.json")
+    reader = DeepReader(asked, catalog)
+    validator = Validator(catalog.now, roots)
     current = CurrentConfig(settings.state_dir / "current.json")
-    schema = functools.partial(_schema, settings.chosen_backend)
     presets = Presets(settings.state_dir / "presets", data_folder("configs") / "presets", _preset_folders(settings), roots)
-    supervisor = _supervisor(settings, cwd)
+    supervisor = _supervisor(settings, cwd, archive)
     app = make_app(settings, book, ROUTES, audit)
     app[ROOTS] = roots
-    app[VALIDATOR] = validator
+    app[CATALOG] = catalog
+    app[VALIDATING] = Validating(catalog, validator, reader, roots)
     app[CURRENT] = current
     app[PRESETS] = presets
-    app[COMPARER] = Comparer(schema, current, presets)
-    app[INTAKE] = Intake(settings.chosen_backend, roots, current, validator, _defaults(settings), Composer(presets, schema))
+    app[COMPARER] = Comparer(catalog.schema, current, presets)
+    app[INTAKE] = Intake(settings.chosen_backend, roots, current, validator, _defaults(settings), Composer(presets, catalog.schema))
     app[SUPERVISOR] = supervisor
     app.middlewares.append(gate(supervisor))
     app[SOCKETS] = Sockets()
@@ -295,7 +303,9 @@ def build_app(settings: Settings, load: Callable[[], Settings] | None = None, lo
     app[SCALARS] = scalars
     _follow(app[SETTINGS], roots, app[INTAKE], supervisor)
     watching = watch(app, load or (lambda: settings), logs or Logs(current_request_id), gpus)
-    parts: list[contextlib.AbstractAsyncContextManager[object]] = [audit.writing(), gpus, probe, supervisor.running(), scalars, *watching]
+    parts: list[contextlib.AbstractAsyncContextManager[object]] = [
+        audit.writing(), gpus, probe, catalog, reader, supervisor.running(), scalars, *watching,
+    ]  # fmt: skip
     for part in parts:
         app.cleanup_ctx.append(_entered(part))
     app.on_shutdown.append(_close_sockets)
@@ -314,8 +324,7 @@ def _token_book(state_dir: Path, audit: AuditLog) -> TokenBook:
     return TokenBook(state_dir, lambda what, token: audit.put(f"token.{what}", {"token": token.name, "role": token.role}))
 
 
-def _supervisor(settings: Settings, cwd: Path) -> Supervisor:
-    archive = pack_runner(settings.state_dir / "runtime")
+def _supervisor(settings: Settings, cwd: Path, archive: Path) -> Supervisor:
     trainers: dict[str, Callable[[], Trainer]] = {"builtin": functools.partial(builtin_trainer, cwd)}
     if settings.onetrainer.home:
         trainers["onetrainer"] = functools.partial(find_onetrainer, settings.onetrainer.home, settings.onetrainer.python)
@@ -338,13 +347,6 @@ def _marks(settings: Settings) -> DiskMarks:
     return DiskMarks(**settings.disk.model_dump())
 
 
-def _schema(backend: str) -> dict[str, Any]:
-    if backend != "builtin":
-        return {"type": "object"}
-    schema: dict[str, Any] = json.loads((data_folder("configs") / "builtin.catalog.json").read_bytes())["schema"]
-    return schema
-
-
 def _preset_folders(settings: Settings) -> list[Path]:
     return [settings.onetrainer.home / "training_presets"] if settings.onetrainer.home else []
 
@@ -353,6 +355,14 @@ def _trainer_python(settings: Settings) -> Path:
     if settings.chosen_backend == "onetrainer" and settings.onetrainer.home:
         return find_onetrainer(settings.onetrainer.home, settings.onetrainer.python).python
     return Path(sys.executable)
+
+
+def _asked(settings: Settings, cwd: Path, archive: Path) -> Asked:
+    """Whose configs these are: the trainer that runs are started with."""
+    if settings.chosen_backend == "onetrainer" and settings.onetrainer.home:
+        trainer = find_onetrainer(settings.onetrainer.home, settings.onetrainer.python)
+        return Asked("onetrainer", trainer.python, trainer.cwd, archive, trainer.env)
+    return Asked("builtin", Path(sys.executable), cwd, archive)
 
 
 def _entered(part: contextlib.AbstractAsyncContextManager[object]) -> Callable[[web.Application], AsyncIterator[None]]:

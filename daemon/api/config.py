@@ -5,7 +5,9 @@ import functools
 from pathlib import Path
 from typing import Any
 
-from daemon.api.keys import COMPARER, CURRENT, GUARD, PRESETS, ROOTS, VALIDATOR
+from aiohttp import web
+
+from daemon.api.keys import CATALOG, COMPARER, CURRENT, GUARD, PRESETS, ROOTS, VALIDATING
 from daemon.api.models.common import NoBody, NoQuery, Success
 from daemon.api.models.config import (
     ConfigChange,
@@ -19,11 +21,15 @@ from daemon.api.models.config import (
     PresetList,
     PresetQuery,
     PresetReadQuery,
+    SchemaQuery,
+    ValidateQuery,
     ValidationResponse,
     WhichPreset,
 )
 from daemon.api.registry import Call, Route
-from daemon.config.masking import masked, split, visible
+from daemon.api.rendering import json_response
+from daemon.catalog.narrowing import narrowed
+from daemon.config.masking import masked, split
 from daemon.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError, UnavailableError
 
 
@@ -67,15 +73,22 @@ async def get_diff(call: Call[NoBody, DiffQuery]) -> ConfigDiff:
     return ConfigDiff(base=call.query.base, config=call.query.config, changes=changes, count=len(changes))
 
 
-async def validate(call: Call[ConfigRequest, NoQuery]) -> ValidationResponse:
-    found = await asyncio.to_thread(call[VALIDATOR].validate, visible(call.body.config))
-    return ValidationResponse.model_validate(found)
+async def validate(call: Call[ConfigRequest, ValidateQuery]) -> ValidationResponse:
+    return ValidationResponse.model_validate(await call[VALIDATING].validate(call.body.config, is_deep=call.query.deep))
+
+
+async def get_schema(call: Call[NoBody, SchemaQuery]) -> web.StreamResponse:
+    described = await call[CATALOG].look(wait_s=_SCHEMA_WAIT_S)
+    if not described.is_known:
+        raise UnavailableError(f"the trainer has not described its configs: {described.problem}", code="no_catalog")
+    return json_response(narrowed(described, call.query.model_type, call.query.training_method))
 
 
 async def _folder(call: Call[NoBody, Any]) -> Path | None:
     return await asyncio.to_thread(call[ROOTS].resolve, call.query.config_dir, "config_dir") if call.query.config_dir else None
 
 
+_SCHEMA_WAIT_S = 60.0
 _NAME_ERRORS = (InvalidError, NotFoundError, ConflictError, UnavailableError)
 
 ROUTES = [
@@ -95,5 +108,12 @@ ROUTES = [
         "GET", "/config/diff", get_diff, "What two configs do differently", "config",
         errors=(InvalidError, NotFoundError, ForbiddenError), role="viewer",
     ),
-    Route("POST", "/config/validate", validate, "Whether a config could start", "config", seed=True, role="viewer"),
+    Route(
+        "POST", "/config/validate", validate, "Whether a config could start", "config", errors=(UnavailableError,), seed=True,
+        role="viewer",
+    ),
+    Route(
+        "GET", "/config/schema", get_schema, "The JSON Schema of the trainer's config", "config",
+        errors=(InvalidError, UnavailableError), role="viewer", media_type="application/json",
+    ),
 ]  # fmt: skip

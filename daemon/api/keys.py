@@ -7,10 +7,11 @@ from aiohttp import web
 
 from daemon.api.log_stream import LogStreams
 from daemon.api.stream import Sockets
+from daemon.catalog.keeper import Catalog
+from daemon.catalog.validating import Validating
 from daemon.config.comparing import Comparer
 from daemon.config.current import CurrentConfig
 from daemon.config.presets import Presets
-from daemon.config.validation import Validator
 from daemon.in_force import InForce
 from daemon.paths import Roots
 from daemon.reloading import Reloader
@@ -52,7 +53,8 @@ ROOTS: web.AppKey[Roots] = web.AppKey("roots", Roots)
 PRESETS: web.AppKey[Presets] = web.AppKey("presets", Presets)
 COMPARER: web.AppKey[Comparer] = web.AppKey("comparer", Comparer)
 CURRENT: web.AppKey[CurrentConfig] = web.AppKey("current", CurrentConfig)
-VALIDATOR: web.AppKey[Validator] = web.AppKey("validator", Validator)
+VALIDATING: web.AppKey[Validating] = web.AppKey("validating", Validating)
+CATALOG: web.AppKey[Catalog] = web.AppKey("catalog", Catalog)
 SYSTEM: web.AppKey[SystemInfo] = web.AppKey("system", SystemInfo)
 SAMPLES: web.AppKey[SampleBook] = web.AppKey("samples", SampleBook)
 GUARD: web.AppKey[TrainingGuard] = web.AppKey("guard", TrainingGuard)

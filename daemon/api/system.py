@@ -2,20 +2,23 @@
 
 import asyncio
 
-from daemon.api.keys import SETTINGS, SYSTEM
+from daemon.api.keys import CATALOG, SETTINGS, SYSTEM
 from daemon.api.models.common import NoBody, NoQuery
-from daemon.api.models.system import ModelInfo, ModelList, SystemInfo
+from daemon.api.models.system import ModelInfo, ModelList, SystemInfo, TrainerInfo
 from daemon.api.registry import Call, Route
 from daemon.system.models import list_models
 
 
 async def info(call: Call[NoBody, NoQuery]) -> SystemInfo:
-    return SystemInfo.model_validate(await call[SYSTEM].read())
+    read, described = await asyncio.gather(call[SYSTEM].read(), call[CATALOG].look())
+    return SystemInfo.model_validate({**read, "trainer": TrainerInfo.of(described)})
 
 
 async def models(call: Call[NoBody, NoQuery]) -> ModelList:
+    described = await call[CATALOG].look()
     found = await asyncio.to_thread(list_models, call[SETTINGS].now.onetrainer.home)
-    return ModelList(models=[ModelInfo.model_validate(entry) for entry in found], count=len(found))
+    models = [ModelInfo.of(entry, described.by_model_type.get(entry.type, {})) for entry in found]
+    return ModelList(models=models, count=len(models))
 
 
 ROUTES = [

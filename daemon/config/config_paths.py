@@ -20,6 +20,8 @@ _MOST = 10_000
 class Finding:
     line: str
     is_error: bool = True
+    is_refused: bool = False
+    """The client may not name it, wherever it is asked: `force` changes nothing."""
 
 
 def check(config: Mapping[str, Any], schema: Mapping[str, Any], roots: Roots) -> Iterator[Finding]:
@@ -27,11 +29,11 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any], roots: Roots) ->
     refused: set[tuple[str | int, ...]] = set()
     for count, named in enumerate(named_in(config)):
         if count == _MOST:
-            yield Finding(f"(config): it names more than {_MOST} paths")
+            yield Finding(f"(config): it names more than {_MOST} paths", is_refused=True)
             return
         if line := refusal(named, roots):
             refused.add(named.place)
-            yield Finding(line)
+            yield Finding(line, is_refused=True)
     if isinstance(concepts := config.get("concepts"), list):
         yield from _check_concepts(concepts, schema, roots, refused)
     elif concepts is None and ("concept_file_name",) not in refused:
@@ -72,7 +74,7 @@ def _check_folder(named: Named, schema: Mapping[str, Any], roots: Roots) -> Iter
     try:
         path = roots.resolve_for_trainer(named.text, where, hidden=True)
     except DaemonError as error:
-        yield Finding(error.message)
+        yield Finding(error.message, is_refused=True)
         return
     if not path.is_dir():
         yield Finding(f"{where}: {_shown(named.text)} is not a folder: {path} {'is a file' if path.exists() else 'does not exist'}")
@@ -86,7 +88,7 @@ def _check_list_file(key: str, instead: str, config: Mapping[str, Any], schema: 
     try:
         path = roots.resolve_for_trainer(text, pointer([key]))
     except DaemonError as error:
-        yield Finding(error.message, is_error=key in config)
+        yield Finding(error.message, is_error=key in config, is_refused=key in config)
         return
     if not path.is_file():
         line = f"{pointer([key])}: {_shown(text)} is not a file: {path} does not exist; name one, or put the list into {instead}"

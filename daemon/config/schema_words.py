@@ -7,7 +7,13 @@ from typing import Any
 
 from jsonschema import ValidationError
 
+from daemon.config.described import resolved
+from daemon.config.findings import Finding
+
 Schema = Mapping[str, Any]
+Path = tuple[str | int, ...]
+_MAX_NEAREST = 10
+"""Looking for the nearest name of one key takes a millisecond."""
 
 
 def pointer(path: Iterable[str | int]) -> str:
@@ -15,20 +21,35 @@ def pointer(path: Iterable[str | int]) -> str:
     return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in path) or "(config)"
 
 
-def of_error(error: ValidationError, at: str = "") -> Iterator[str]:
-    """One line for each thing that *error* says. Unknown keys are no error here, whatever the schema says of them: see `of_other_keys`."""
-    where = at or pointer(error.absolute_path)
+def pointer_of(path: Iterable[str | int]) -> str:
+    """RFC 6901: empty for the whole document."""
+    found = pointer(path)
+    return "" if found == "(config)" else found
+
+
+def of_error(error: ValidationError) -> Iterator[Finding]:
+    """What *error* says. Unknown keys are no error here, whatever the schema says of them: see `of_other_keys`."""
+    where = pointer_of(error.absolute_path)
     if error.validator == "required":
         instance: Any = error.instance
         wanted: Any = error.validator_value
         missing = [key for key in wanted if key not in instance]
-        yield f"{where}: {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"
+        yield Finding("error", where, f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing")
     elif error.validator not in {"additionalProperties", "unevaluatedProperties"}:
         if inner := _inside_alternatives(error):
             yield from of_error(inner)
             return
-        allowed = _allowed(error.schema)
-        yield f"{where}: {_shown(error.instance)} is not {_wanted(error)}" + (f"; allowed: {allowed}" if allowed else "")
+        allowed, names = _allowed(error.schema), _names(error)
+        near = difflib.get_close_matches(error.instance[:100], names, n=1) if names and isinstance(error.instance, str) else []
+        message = f"{_shown(error.instance)} is not {_wanted(error)}"
+        message += (f"; did you mean {near[0]}?" if near else "") + (f"; allowed: {allowed}" if allowed else "")
+        yield Finding("error", where, message, tuple(names), near[0] if near else None)
+
+
+def _names(error: ValidationError) -> list[str]:
+    """The names that may stand there: of an enum, or of one among alternatives."""
+    schemas: list[Any] = [error.schema, *(inner.schema for inner in error.context or ())]
+    return [name for schema in schemas if isinstance(schema, Mapping) for name in schema.get("enum", ()) if isinstance(name, str)]
 
 
 def _inside_alternatives(error: ValidationError) -> ValidationError | None:
@@ -83,45 +104,55 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def of_other_keys(value: Any, schema: Schema, path: tuple[str | int, ...] = (), root: Schema | None = None) -> Iterator[str]:
-    """A line for each key of *value*, objects in it included, that has no effect, or that the schema does not know.
+def of_other_keys(config: Any, schema: Schema, elsewhere: Mapping[Path, frozenset[str]] | None = None) -> Iterator[Finding]:
+    """A warning for each key of *config*, objects in it included, that has no effect, or that the schema does not know.
 
-    Keys that begin with `__` are passed over: OneTrainer's `__version`, our `__description`.
+    Keys that begin with `__` are passed over: OneTrainer's `__version`, our `__description`; so are those that *elsewhere* names for the
+    object at a path. The nearest key is told for the first of them.
     """
-    root = schema if root is None else root
-    schema = _fitting(schema, value, root)
-    if isinstance(value, Mapping) and "properties" in schema:
-        known, ignored = schema["properties"], frozenset(schema.get("x-ignored", ()))
+    for number, (path, key, place) in enumerate(_other_keys(config, schema, schema, (), elsewhere or {})):
+        yield _of_key((*path, key), place, is_near=number < _MAX_NEAREST)
+
+
+def of_dropped_keys(paths: Iterable[Path], config: Any, schema: Schema) -> Iterator[Finding]:
+    """The same for keys that the trainer says it drops."""
+    for number, path in enumerate(paths):
+        place = resolved(schema, schema)
+        for part in path[:-1]:
+            members = place.get("properties", {})
+            inner = place.get("items") if isinstance(part, int) else members.get(part, place.get("additionalProperties"))
+            place = resolved(inner, schema) if isinstance(inner, Mapping) else {}
+        yield _of_key(path, place, is_near=number < _MAX_NEAREST)
+
+
+def _of_key(path: Path, place: Schema, *, is_near: bool) -> Finding:
+    key = str(path[-1])
+    ignored = place.get("x-ignored", ())
+    if key in ignored:
+        return Finding("warning", pointer_of(path), "has no effect with this trainer")
+    near = difflib.get_close_matches(key[:100], [*place.get("properties", ()), *ignored], n=1) if is_near else []
+    where = pointer_of((*path[:-1], key[:100]))
+    return Finding("warning", where, "no such key" + (f"; did you mean {near[0]}?" if near else ""), nearest=near[0] if near else None)
+
+
+def _other_keys(
+    value: Any, schema: Schema, root: Schema, path: Path, elsewhere: Mapping[Path, frozenset[str]]
+) -> Iterator[tuple[Path, str, Schema]]:
+    place = resolved(schema, root)
+    if isinstance(value, Mapping):
+        known, others, passed = place.get("properties"), place.get("additionalProperties"), elsewhere.get(path, frozenset())
         for key, inner in value.items():
-            if key in known:
-                yield from of_other_keys(inner, known[key], (*path, key), root)
-            elif key in ignored:
-                yield f"{pointer((*path, key))}: has no effect with this trainer"
-            elif not key.startswith("__"):
-                near = difflib.get_close_matches(key[:100], [*known, *ignored], n=1)
-                yield f"{pointer((*path, key[:100]))}: no such key" + (f"; did you mean {near[0]}?" if near else "")
-    elif isinstance(value, list) and isinstance(items := schema.get("items"), Mapping):
+            if known is None:
+                below = others
+            elif key in known:
+                below = known[key]
+            else:
+                below = None
+                if not key.startswith("__") and key not in passed and not any(key.startswith(one) for one in passed if one.endswith("_")):
+                    yield path, key, place
+            if isinstance(inner, Mapping | list) and isinstance(below, Mapping):
+                yield from _other_keys(inner, below, root, (*path, key), elsewhere)
+    elif isinstance(value, list) and isinstance(items := place.get("items"), Mapping):
         for index, inner in enumerate(value):
             if isinstance(inner, Mapping | list):
-                yield from of_other_keys(inner, items, (*path, index), root)
-
-
-def _fitting(schema: Schema, value: Any, root: Schema) -> Schema:
-    """*schema* with `$ref` into the same document followed, and of alternatives the one for the kind of *value*."""
-    wanted = "object" if isinstance(value, Mapping) else "array"
-    for _ in range(16):
-        if isinstance(reference := schema.get("$ref"), str) and reference.startswith("#/"):
-            schema = _at(root, reference)
-        elif alternatives := schema.get("anyOf", schema.get("oneOf")):
-            followed = [_at(root, one["$ref"]) if "$ref" in one else one for one in alternatives]
-            schema = next((one for one in followed if wanted in one.get("type", "")), {})
-        else:
-            break
-    return schema
-
-
-def _at(root: Schema, reference: str) -> Schema:
-    place: Any = root
-    for part in reference.removeprefix("#/").split("/"):
-        place = place[part.replace("~1", "/").replace("~0", "~")]
-    return place if isinstance(place, Mapping) else {}
+                yield from _other_keys(inner, items, root, (*path, index), elsewhere)

@@ -41,7 +41,7 @@ class Order:
     stall: Mapping[str, Any] = field(default_factory=dict)
     """Fields of the policies that are to be other than the settings say."""
     force: bool = False
-    """Start also where there is not room enough."""
+    """Start also where there is not room enough, or the config has errors."""
     overrides: Overrides = Overrides()  # noqa: RUF009 - immutable
 
     @property
@@ -88,13 +88,14 @@ class Intake:
         """
         composed = self._composed(order)
         config, secrets = split(composed.config)
-        self._refuse_invalid(config)
+        self._refuse_invalid(config, is_forced=order.force)
         if order.secrets_path:
             secrets = self._secrets(order.secrets_path)
         given, config = config, inline_lists(config, self._roots)
         final = composed.for_onetrainer(config) if self._backend == "onetrainer" else config
         if final != given:
-            self._refuse_invalid(final)  # concepts out of a file, and values beside the config, may name any folder, too
+            # Concepts out of a file, and values beside the config, may name any folder, too.
+            self._refuse_invalid(final, is_forced=order.force)
         needs = needs_of(config, self._backend, self._roots, self._defaults.state_dir)
         if not order.force:
             refuse_if_full(needs, self._defaults.disk)
@@ -116,12 +117,15 @@ class Intake:
         except DaemonError as error:
             _LOG.warning("the run has begun, but its config could not be noted as the current one: %s", error)
 
-    def _refuse_invalid(self, config: Mapping[str, Any]) -> None:
-        verdict = self._validator.validate(config)
-        if not verdict.valid:
-            more = f" (and {len(verdict.errors) - 1} more)" if len(verdict.errors) > 1 else ""
+    def _refuse_invalid(self, config: Mapping[str, Any], *, is_forced: bool) -> None:
+        """Forced, only what the client may not name is refused: whoever knows better than the rules may try."""
+        verdict = self._validator.validate(config, is_starting=True)
+        refused = verdict.refused if is_forced else verdict.errors
+        if refused:
+            more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
+            hint = "" if verdict.refused else '; POST /config/validate tells more, and "force": true starts all the same'
             raise InvalidError(
-                f"the config cannot be trained with: {verdict.errors[0]}{more}",
+                f"the config cannot be trained with: {refused[0]}{more}{hint}",
                 code="invalid_config", config_errors=verdict.errors, config_warnings=verdict.warnings,
             )  # fmt: skip
 

@@ -3,6 +3,7 @@
 import json
 import os
 import struct
+import sys
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,9 +15,14 @@ import pytest
 
 from daemon.api import config, samples, system
 from daemon.api.frame import make_app
-from daemon.api.keys import COMPARER, CURRENT, GUARD, PRESETS, ROOTS, SAMPLES, SYSTEM, VALIDATOR
+from daemon.api.keys import CATALOG, COMPARER, CURRENT, GUARD, PRESETS, ROOTS, SAMPLES, SYSTEM, VALIDATING
+from daemon.catalog.asking import Asked
+from daemon.catalog.deep import DeepReader
+from daemon.catalog.keeper import Catalog
+from daemon.catalog.validating import Validating
 from daemon.config.comparing import Comparer
 from daemon.config.current import CurrentConfig
+from daemon.config.described import Described
 from daemon.config.presets import Presets
 from daemon.config.validation import Validator
 from daemon.errors import ConflictError
@@ -76,8 +82,16 @@ async def server(serve: Serve, tmp_path: Path, guard: Guard) -> Server:
     app[ROOTS] = roots
     app[PRESETS] = Presets(tmp_path / "presets", tmp_path / "builtin")
     app[CURRENT] = CurrentConfig(tmp_path / "current.json")
-    schema = {"type": "object", "properties": {"epochs": {"type": "integer", "default": 1}}}
-    app[VALIDATOR] = Validator(schema, roots)
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "type": "object",
+        "properties": {"epochs": {"type": "integer", "default": 1}},
+    }
+    described = Described("builtin", schema)
+    asked = Asked("builtin", Path(sys.executable), tmp_path, tmp_path / "no archive")
+    catalog = Catalog(asked, tmp_path / "catalog.json")
+    app[CATALOG] = catalog
+    app[VALIDATING] = Validating(catalog, Validator(lambda: described, roots), DeepReader(asked, catalog), roots)
     app[COMPARER] = Comparer(lambda: schema, app[CURRENT], app[PRESETS])
     app[SAMPLES] = Book(tmp_path / "samples")
     app[GUARD] = guard

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from daemon.config.described import Described
 from daemon.config.validation import MAX_FINDINGS, Validator
 from daemon.paths import Roots
 
@@ -45,7 +46,12 @@ SCHEMA: dict[str, Any] = {
 def validator(tmp_path: Path) -> Validator:
     (tmp_path / "digits").mkdir()
     (tmp_path / "file").write_text("")
-    return Validator(SCHEMA, Roots([tmp_path], tmp_path))
+    return validator_of(SCHEMA, tmp_path)
+
+
+def validator_of(schema: dict[str, Any], folder: Path) -> Validator:
+    described = Described("builtin", schema)
+    return Validator(lambda: described, Roots([folder], folder))
 
 
 def good(**more: object) -> dict[str, object]:
@@ -63,7 +69,10 @@ def test_a_good_config_has_nothing_to_tell(validator: Validator) -> None:
         ({"learning_rate": "abc"}, '/learning_rate: "abc" is not a number; allowed: number from 0 to 10'),
         ({"learning_rate": 11}, "/learning_rate: 11 is not in the range; allowed: number from 0 to 10"),
         ({"epochs": True}, "/epochs: true is not an integer; allowed: integer from 1"),
-        ({"optimizer": {"name": "ADAMM"}}, '/optimizer/name: "ADAMM" is not one of the allowed values; allowed: ADAM, SGD'),
+        (
+            {"optimizer": {"name": "ADAMM"}},
+            '/optimizer/name: "ADAMM" is not one of the allowed values; did you mean ADAM?; allowed: ADAM, SGD',
+        ),
         ({"resolution": 5}, "/resolution: 5 is not one of the allowed values; allowed: integer or string like ^[0-9]{1,9}$"),
         ({"concepts": 5}, "/concepts: 5 is not an array or null"),
         ({"concepts": [{}]}, "/concepts/0: path is missing"),
@@ -120,8 +129,7 @@ def test_a_known_key_without_effect_is_a_warning(validator: Validator) -> None:
 
 def test_a_disabled_concept_may_be_missing_but_one_must_be_enabled(validator: Validator) -> None:
     found = validator.validate(good(concepts=[{"path": "none", "enabled": False}]))
-    assert found.valid
-    assert found.warnings == ["/concepts: none is enabled: there is nothing to learn from"]
+    assert found.errors == ["/concepts: none is enabled: there is nothing to learn from"]
 
 
 def test_a_part_of_a_config_is_valid_and_warned_of_what_the_defaults_lack(validator: Validator) -> None:
@@ -138,7 +146,8 @@ def test_a_missing_file_of_samples_only_warns(validator: Validator) -> None:
 
 
 def test_schemas_that_forbid_other_keys_still_only_warn(tmp_path: Path) -> None:
-    found = Validator({**SCHEMA, "additionalProperties": False}, Roots([tmp_path], tmp_path)).validate(good(concepts=[], zzz=1))
+    (tmp_path / "digits").mkdir()
+    found = validator_of({**SCHEMA, "additionalProperties": False}, tmp_path).validate(good(zzz=1))
     assert found.valid
     assert "/zzz: no such key" in found.warnings
 

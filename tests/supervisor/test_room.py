@@ -8,6 +8,7 @@ import pytest
 
 from daemon.config.composing import Composer
 from daemon.config.current import CurrentConfig
+from daemon.config.described import Described
 from daemon.config.presets import Presets
 from daemon.config.validation import Validator
 from daemon.errors import InvalidError
@@ -87,7 +88,9 @@ def test_a_run_without_room_is_refused_unless_it_is_forced(tmp_path: Path) -> No
     roots = Roots([tmp_path], tmp_path)
     defaults = Defaults(tmp_path / "state", RestartPolicy(on=("crash",)), StallPolicy(after_s=60))
     composer = Composer(Presets(tmp_path / "presets", tmp_path / "builtin"), dict)
-    intake = Intake("onetrainer", roots, CurrentConfig(tmp_path / "current.json"), Validator({"type": "object"}, roots), defaults, composer)
+    intake = Intake(
+        "onetrainer", roots, CurrentConfig(tmp_path / "current.json"), Validator(lambda: Described("onetrainer"), roots), defaults, composer
+    )
     with pytest.raises(InvalidError, match=r"16384\.0 GiB for the training") as caught:
         intake.spec(Order(config=config))
     assert caught.value.code == "disk_full"

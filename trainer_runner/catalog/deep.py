@@ -27,7 +27,7 @@ def open_check(backend: str) -> Check:
 def check_onetrainer(train_config: Any, values: "Mapping[str, Any]") -> "dict[str, Any]":
     """By the rules that a run is loaded with: see `backends/onetrainer/config.py`."""
     from trainer_runner.backends.onetrainer.config import is_versioned  # noqa: PLC0415 - one backend's half alone
-    from trainer_runner.backends.onetrainer.landing import apply  # noqa: PLC0415 - likewise
+    from trainer_runner.backends.onetrainer.landing import apply, name_of  # noqa: PLC0415 - likewise
 
     config = train_config.default_values()
     try:
@@ -35,7 +35,9 @@ def check_onetrainer(train_config: Any, values: "Mapping[str, Any]") -> "dict[st
     except ConfigError as error:
         return {"refused": [{"path": [], "message": str(error)}], "unknown": [], "config": None}
     return {
-        "refused": [{"path": refusal.path, "message": refusal.sentence} for refusal in landing.refused],
+        "refused": [
+            {"path": refusal.path, "message": refusal.sentence.removeprefix(f"{name_of(refusal.path)}: ")} for refusal in landing.refused
+        ],
         "unknown": [path for path in landing.unknown if path[0] in values],  # a migration makes keys of its own that nobody reads
         "config": _normalised(config),
     }

@@ -73,10 +73,29 @@ class ConfigSaved(Success):
     config: dict[str, Any] = Field(description="As it is now.")
 
 
+class ValidateQuery(QueryModel):
+    deep: bool = Field(False, description="The trainer's own code reads the config, under its own Python: seconds the first time.")
+
+
+class ConfigFinding(ResponseModel):
+    level: str = Field(description="error, warning, or incomplete: an error only where a run is to start with it.")
+    pointer: str = Field(description="RFC 6901; empty for the whole config.")
+    message: str
+    allowed: list[str] = Field(description="Where there is a list of names that may stand there.")
+    nearest: str | None = Field(None, description="What may have been meant.")
+
+
 class ValidationResponse(ResponseModel):
     valid: bool
     errors: list[str]
     warnings: list[str]
+    findings: list[ConfigFinding] = Field(description="The same, for programs.")
+    config: dict[str, Any] | None = Field(None, description="With deep: what the trainer would train with, without secrets.")
+
+
+class SchemaQuery(QueryModel):
+    model_type: str | None = Field(None, description="Only what applies to it.")
+    training_method: str | None = Field(None, description="Only what applies to it.")
 
 
 class DiffQuery(QueryModel):

@@ -83,7 +83,7 @@ class RunRequest(OverrideFields):
     )  # fmt: skip
     restart: RestartFields | None = None
     stall: StallFields | None = None
-    force: bool = Field(default=False, description="Queue it also where the disk has not room enough.")
+    force: bool = Field(default=False, description="Queue it also where the disk has not room enough, or the config has errors.")
 
 
 class RunProgress(ResponseModel):

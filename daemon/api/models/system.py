@@ -1,6 +1,13 @@
 """`/system`. Bytes, percent, °C, W."""
 
+from collections.abc import Mapping
+from typing import Any, Self
+
+from pydantic import Field
+
 from daemon.api.models.common import ResponseModel
+from daemon.config.described import Described
+from daemon.system.models import ModelEntry
 
 
 class GpuInfo(ResponseModel):
@@ -17,6 +24,26 @@ class GpuInfo(ResponseModel):
     power_limit: float | None = None
 
 
+class TrainerInfo(ResponseModel):
+    """What the trainer tells of itself; null where it does not, or has not been asked yet."""
+
+    backend: str
+    config_version: int
+    commit: str | None
+    commit_date: str | None
+    is_modified: bool | None
+    missing: list[str] = Field(description="What this version of OneTrainer does not tell.")
+    problem: str | None = Field(description="Why it could not be asked.")
+
+    @classmethod
+    def of(cls, described: Described) -> Self:
+        facts = {name: described.facts.get(name) for name in ("commit", "commit_date", "is_modified")}
+        return cls(
+            backend=described.backend, config_version=described.config_version, missing=list(described.missing),
+            problem=described.problem, **facts,
+        )  # fmt: skip
+
+
 class SystemInfo(ResponseModel):
     """Python and torch are the trainer's."""
 
@@ -28,6 +55,7 @@ class SystemInfo(ResponseModel):
     torch_version: str
     cuda_available: bool
     cuda_version: str | None = None
+    trainer: TrainerInfo
 
 
 class ModelInfo(ResponseModel):
@@ -36,6 +64,13 @@ class ModelInfo(ResponseModel):
     path: str | None = None
     source: str
     description: str | None = None
+    training_methods: list[str] | None = Field(None, description="As far as the checkout tells.")
+    parts: list[str] | None = Field(None, description="Keys of the config, its diffusion model first.")
+    output_formats: dict[str, list[str]] | None = Field(None, description="Training method to what it can write.")
+
+    @classmethod
+    def of(cls, entry: ModelEntry, told: Mapping[str, Any]) -> Self:
+        return cls.model_validate({**told, **entry.to_json()})
 
 
 class ModelList(ResponseModel):

@@ -25,7 +25,7 @@ class StartRequest(OverrideFields):
         default=None, validate_default=True, description="A config file inside the roots; empty: the current config."
     )
     secrets_path: str | None = None
-    force: bool = Field(default=False, description="Start also where the disk has not room enough.")
+    force: bool = Field(default=False, description="Start also where the disk has not room enough, or the config has errors.")
 
     @field_validator("config_path")
     @classmethod
