@@ -123,6 +123,23 @@ def status(
 
 
 @app.command()
+def doctor(
+    config: ConfigFile = None,
+    state_dir: StateDir = None,
+    host: Host = None,
+    port: Port = None,
+    backend: Annotated[str | None, typer.Option(metavar="builtin|onetrainer", help="The trainer.")] = None,
+    onetrainer: Annotated[str | None, typer.Option(metavar="DIR", help="OneTrainer's checkout.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Look at all that a training needs, from the trainer to the unit, and say what to do. Exit code 1 when something fails."""
+    from daemon.cli.doctor import show  # noqa: PLC0415 - each command pays for its own imports alone
+
+    flags = {"config": config, "state_dir": state_dir, "host": host, "port": port, "backend": backend, "onetrainer.home": onetrainer}
+    raise typer.Exit(show(flags, os.environ, _working_directory(), as_json=as_json))
+
+
+@app.command()
 def demo(
     folder: Annotated[Path, typer.Option("--dir", metavar="DIR", help="Where data, samples and model go.")] = Path(".demo"),
     preset: Annotated[str, typer.Option(metavar="NAME", help="Which preset of the built-in trainer to run.")] = "digits",
