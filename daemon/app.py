@@ -39,6 +39,7 @@ from daemon.api.keys import (
     SUPERVISOR,
     SYSTEM,
     TELEMETRY,
+    THUMBNAILS,
     VALIDATING,
 )
 from daemon.api.log_stream import LogStreams
@@ -67,6 +68,7 @@ from daemon.runs.disk import DiskMarks
 from daemon.runs.policies import RestartPolicy, StallPolicy
 from daemon.runs.retention import Retention
 from daemon.runs.summary import in_one_line
+from daemon.samples.thumbnails import Thumbnails
 from daemon.scalars.keeper import ScalarKeeper, Subject
 from daemon.service.machine import is_going_down
 from daemon.service.notify import Notifier
@@ -295,6 +297,7 @@ def build_app(settings: Settings, load: Callable[[], Settings] | None = None, lo
     app[LOGS] = LogStreams()
     app[ONCE] = Once(supervisor.runs)
     app[SAMPLES] = supervisor
+    app[THUMBNAILS] = thumbnails = Thumbnails(settings.state_dir / "thumbnails")
     app[GUARD] = supervisor
     gpus = GpuMonitor()
     probe = TrainerProbe(_trainer_python(settings), settings.state_dir / "trainer.json")
@@ -308,6 +311,7 @@ def build_app(settings: Settings, load: Callable[[], Settings] | None = None, lo
     ]  # fmt: skip
     for part in parts:
         app.cleanup_ctx.append(_entered(part))
+    app.on_cleanup.append(lambda _: asyncio.to_thread(thumbnails.close))
     app.on_shutdown.append(_close_sockets)
     return app
 

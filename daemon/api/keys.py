@@ -1,6 +1,5 @@
 """Where handlers find their services: typed keys of the application. `daemon/app.py` puts the services there."""
 
-from collections.abc import Sequence
 from typing import Protocol
 
 from aiohttp import web
@@ -15,7 +14,8 @@ from daemon.config.presets import Presets
 from daemon.in_force import InForce
 from daemon.paths import Roots
 from daemon.reloading import Reloader
-from daemon.samples.names import SampleInfo
+from daemon.samples.selection import ALL, Page, Place, Wanted
+from daemon.samples.thumbnails import Thumbnails
 from daemon.scalars.keeper import ScalarKeeper
 from daemon.supervisor.intake import Intake
 from daemon.supervisor.once import Once
@@ -30,8 +30,8 @@ from daemon.telemetry.sheet import Telemetry
 class SampleBook(Protocol):
     """The samples of all runs."""
 
-    async def newest(self, limit: int) -> Sequence[SampleInfo]:
-        """At most *limit*, newest first."""
+    async def samples(self, limit: int, wanted: Wanted = ALL, before: Place | None = None) -> Page:
+        """At most *limit* that are *wanted*, newest first, older than *before*."""
         ...
 
 
@@ -57,6 +57,7 @@ VALIDATING: web.AppKey[Validating] = web.AppKey("validating", Validating)
 CATALOG: web.AppKey[Catalog] = web.AppKey("catalog", Catalog)
 SYSTEM: web.AppKey[SystemInfo] = web.AppKey("system", SystemInfo)
 SAMPLES: web.AppKey[SampleBook] = web.AppKey("samples", SampleBook)
+THUMBNAILS: web.AppKey[Thumbnails] = web.AppKey("thumbnails", Thumbnails)
 GUARD: web.AppKey[TrainingGuard] = web.AppKey("guard", TrainingGuard)
 SUPERVISOR: web.AppKey[Supervisor] = web.AppKey("supervisor", Supervisor)
 INTAKE: web.AppKey[Intake] = web.AppKey("intake", Intake)

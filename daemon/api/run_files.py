@@ -1,6 +1,7 @@
 """`/runs/{id}/log`, `/samples`, `/backups`, `/config`: what one run has left in files."""
 
 import asyncio
+import re
 import time
 from dataclasses import asdict
 from typing import Any
@@ -20,10 +21,11 @@ from daemon.api.models.run_files import (
     RunConfig,
     RunSample,
     RunSampleList,
-    RunSamplesQuery,
     SaveInfo,
 )
+from daemon.api.models.samples import SampleFilter
 from daemon.api.registry import Call, Route
+from daemon.api.sample_list import shown, wanted_by
 from daemon.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError, UnavailableError
 from daemon.files.backups import BACKUPS, SAVES, Kept
 from daemon.supervisor.console_feed import ConsoleFeed
@@ -36,10 +38,13 @@ async def get_log(call: Call[NoBody, LogQuery]) -> LogStream:
     return await call[LOGS].serve(call.request, feed, call[SUPERVISOR].bell)
 
 
-async def list_run_samples(call: Call[NoBody, RunSamplesQuery]) -> RunSampleList:
+async def list_run_samples(call: Call[NoBody, SampleFilter]) -> RunSampleList:
     run = call[SUPERVISOR].run(call.path["run_id"])
-    found = await asyncio.to_thread(found_samples, run.directory, call.query.limit)
-    return RunSampleList(samples=[RunSample(**one.info.to_json(), exists=one.exists) for one in found], count=len(found))
+    before = _number(call.query.cursor) if call.query.cursor else None
+    found, after = await asyncio.to_thread(found_samples, run.directory, call.query.limit, wanted_by(call.query), before)
+    rows = await asyncio.to_thread(shown, [one.info for one in found])
+    samples = [RunSample.model_validate({**row, "exists": one.exists}) for row, one in zip(rows, found, strict=True)]
+    return RunSampleList(samples=samples, count=len(samples), next=None if after is None else str(after))
 
 
 async def list_backups(call: Call[NoBody, BackupsQuery]) -> BackupList:
@@ -77,6 +82,12 @@ async def get_model(call: Call[NoBody, NoQuery]) -> web.StreamResponse:
 async def get_run_config(call: Call[NoBody, NoQuery]) -> RunConfig:
     run = call[SUPERVISOR].run(call.path["run_id"])
     return RunConfig.model_validate(await asyncio.to_thread(config_of, run.directory))
+
+
+def _number(cursor: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,18}", cursor, re.ASCII):
+        raise InvalidError(f"cursor: {cursor[:100]!r} is none; take it from `next` of an earlier answer", code="bad_cursor")
+    return int(cursor)
 
 
 def _shown(one: Kept, url: str) -> dict[str, Any]:

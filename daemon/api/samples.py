@@ -2,27 +2,38 @@
 
 import asyncio
 
-from daemon.api.keys import ROOTS, SAMPLES
+from daemon.api.keys import ROOTS, SAMPLES, THUMBNAILS
 from daemon.api.models.common import NoBody, NoQuery
-from daemon.api.models.samples import SampleInfo, SampleList, SampleQuery
+from daemon.api.models.samples import SampleInfo, SampleList, SampleQuery, ThumbnailQuery
 from daemon.api.registry import Call, Route
 from daemon.api.sample_file import SampleFile, open_sample
-from daemon.errors import ForbiddenError, InvalidError, NotFoundError
-from daemon.samples.index import list_folder
+from daemon.api.sample_list import shown, wanted_by
+from daemon.api.thumbnail_file import ThumbnailAnswer
+from daemon.errors import ForbiddenError, InvalidError, NotFoundError, UnavailableError, UnsupportedError
+from daemon.samples.index import page_of_folder
+from daemon.samples.selection import Place
 
 
 async def list_samples(call: Call[NoBody, SampleQuery]) -> SampleList:
-    query = call.query
+    query, wanted = call.query, wanted_by(call.query)
+    before = Place.decode(query.cursor) if query.cursor else None
     if query.samples_dir:
         folder = await asyncio.to_thread(call[ROOTS].resolve, query.samples_dir, "samples_dir")
-        found = await asyncio.to_thread(list_folder, folder, query.limit)
+        page = await asyncio.to_thread(page_of_folder, folder, query.limit, wanted, before)
     else:
-        found = list(await call[SAMPLES].newest(query.limit))
-    return SampleList(samples=[SampleInfo.model_validate(info) for info in found], count=len(found))
+        page = await call[SAMPLES].samples(query.limit, wanted, before)
+    samples = [SampleInfo.model_validate(one) for one in await asyncio.to_thread(shown, page.samples)]
+    return SampleList(samples=samples, count=len(samples), next=page.next)
 
 
 async def get_sample(call: Call[NoBody, NoQuery]) -> SampleFile:
     return SampleFile(await asyncio.to_thread(open_sample, call.path["sample_id"], call[ROOTS]))
+
+
+async def get_thumbnail(call: Call[NoBody, ThumbnailQuery]) -> ThumbnailAnswer:
+    sample = await asyncio.to_thread(open_sample, call.path["sample_id"], call[ROOTS])
+    made = await call[THUMBNAILS].get(sample.fd, sample.media, call.query.size, call.query.format)
+    return ThumbnailAnswer(made, call.request)
 
 
 ROUTES = [
@@ -33,5 +44,9 @@ ROUTES = [
     Route(
         "GET", "/samples/{sample_id}", get_sample, "A sample's file", "samples",
         errors=(NotFoundError, ForbiddenError), seed=True, role="viewer", media_type="*/*",
+    ),
+    Route(
+        "GET", "/samples/{sample_id}/thumbnail", get_thumbnail, "A small picture of a sample", "samples",
+        errors=(NotFoundError, ForbiddenError, UnsupportedError, UnavailableError), role="viewer", media_type="image/*",
     ),
 ]  # fmt: skip

@@ -22,7 +22,8 @@ from typing import Any, Final
 
 from daemon.errors import NotFoundError
 from daemon.samples.formats import Seen, look_inside, media_type
-from daemon.samples.names import SampleInfo, Told, describe_file, moment_us, path_of, read_told
+from daemon.samples.names import SampleInfo, Told, describe_file, known_of, moment_us, path_of, read_told
+from daemon.samples.selection import ALL, Page, Place, Wanted, page_of
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,11 @@ _SETTLE_S: Final = 2.0
 _RECENT_S: Final = 60.0
 _MAX_DEPTH: Final = 8
 _MAX_ENTRIES: Final = 500_000
+
+
+_NOTHING: Final[Told] = {}
+_File = tuple[int, str, str, Seen]
+"""Modification time, folder and name of a known file, and how it was seen."""
 
 
 class _Folder:
@@ -112,11 +118,30 @@ class SampleIndex:
 
     def newest(self, limit: int) -> list[SampleInfo]:
         """At most *limit* known samples, newest first, as of the last `reconcile`."""
+        return list(self.page(limit).samples)
+
+    def page(self, limit: int, wanted: Wanted = ALL, before: Place | None = None) -> Page:
+        """At most *limit* known samples that are *wanted*, newest first, older than *before*, as of the last `reconcile`."""
         if not self._is_there:
-            return []
+            return Page([])
         kept = [(folder, list(files.known.items())) for folder, files in list(self._folders.items())]
-        files = ((seen.mtime_us, folder, name, seen) for folder, known in kept for name, seen in known)
-        return [self._describe(f"{folder}/{name}", seen) for _, folder, name, seen in heapq.nlargest(limit, files)]
+        files: Iterable[_File] = ((seen.mtime_us, folder, name, seen) for folder, known in kept for name, seen in known)
+        if before is not None:
+            moment, end = before.mtime_us, (before.mtime_us, before.folder, before.name)
+            files = (file for file in files if file[0] < moment or file[:3] < end)
+        if not wanted.is_all:
+            files = (file for file in files if self._is_wanted(file, wanted))
+        return page_of(map(self._shown, heapq.nlargest(limit + 1, files)), limit)
+
+    def _is_wanted(self, file: _File, wanted: Wanted) -> bool:
+        """Without making a SampleInfo: of 100,000 that takes seconds."""
+        _, folder, name, _ = file
+        told = self._told.get(f"{folder}/{name}", _NOTHING) if self._told else _NOTHING
+        return wanted.takes(known_of(folder, name, self._root, told))
+
+    def _shown(self, file: _File) -> tuple[str, SampleInfo]:
+        mtime_us, folder, name, seen = file
+        return Place(mtime_us, folder, name).encode(), self._describe(f"{folder}/{name}", seen)
 
     def __len__(self) -> int:
         return sum(len(folder.known) for folder in list(self._folders.values())) if self._is_there else 0
@@ -227,19 +252,27 @@ class SampleIndex:
 
 def list_folder(path: Path, limit: int) -> list[SampleInfo]:
     """At most *limit* whole samples in and below *path*, newest first, read from the disk now. Blocks; a missing folder has none."""
+    return list(page_of_folder(path, limit).samples)
+
+
+def page_of_folder(path: Path, limit: int, wanted: Wanted = ALL, before: Place | None = None) -> Page:
+    """At most *limit* whole samples in and below *path* that are *wanted*, newest first, older than *before*. Reads the disk now, and
+    blocks; a missing folder has none."""
     root = os.fspath(path)
-    files = sorted(_files_below(root), reverse=True)
-    samples: list[SampleInfo] = []
-    for _, file in files:
-        if len(samples) >= limit:
-            break
-        if seen := look_inside(file):
-            samples.append(describe_file(file, root, seen.mtime_us, seen.size, {}))
-    return samples
+    return page_of(_listed(root, wanted, before), limit)
 
 
-def _files_below(root: str) -> Iterator[tuple[int, str]]:
-    """Modification time and path of what is named like a sample; links, hidden entries and what cannot be read left out."""
+def _listed(root: str, wanted: Wanted, before: Place | None) -> Iterator[tuple[str, SampleInfo]]:
+    for mtime_ns, folder, name in sorted(_files_below(root), reverse=True):
+        place = Place(mtime_ns // 1000, folder, name)
+        if before is not None and place >= before:
+            continue
+        if wanted.takes(known_of(folder, name, root, {})) and (seen := look_inside(f"{folder}/{name}")):
+            yield place.encode(), describe_file(f"{folder}/{name}", root, place.mtime_us, seen.size, {})
+
+
+def _files_below(root: str) -> Iterator[tuple[int, str, str]]:
+    """Modification time, folder and name of what is named like a sample; links, hidden entries and what cannot be read left out."""
     todo = [(root, 0)]
     count = 0
     while todo:
@@ -256,6 +289,6 @@ def _files_below(root: str) -> Iterator[tuple[int, str]]:
                         if depth < _MAX_DEPTH:
                             todo.append((f"{path}/{entry.name}", depth + 1))
                     elif media_type(entry.name) and entry.is_file(follow_symlinks=False):
-                        yield entry.stat(follow_symlinks=False).st_mtime_ns, f"{path}/{entry.name}"
+                        yield entry.stat(follow_symlinks=False).st_mtime_ns, path, entry.name
         except OSError:
             continue

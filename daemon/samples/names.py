@@ -24,7 +24,7 @@ Kind = Literal["default", "custom"]
 
 _ONETRAINER_NAME = re.compile(r".*-training-sample-(\d{1,15})-(\d{1,15})-(\d{1,15})", re.ASCII | re.DOTALL)
 _SEED_NAME = re.compile(r"sample_(\d{1,15})_(\d{1,15})_(\d{1,15})", re.ASCII)
-_PROMPT_FOLDER = re.compile(r"\d{1,9} - (.*?)(?: - no-ema)?", re.ASCII | re.DOTALL)
+_PROMPT_FOLDER = re.compile(r"(\d{1,9}) - (.*?)(?: - no-ema)?", re.ASCII | re.DOTALL)
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _ID = re.compile(r"[A-Za-z0-9_-]{2,5460}", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -40,6 +40,7 @@ class Told(TypedDict, total=False):
     prompt: str
     seed: int
     kind: Kind
+    prompt_index: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,11 @@ class SampleInfo:
     seed: int | None
     kind: Kind
     size_bytes: int
+    prompt_index: int | None = None
+    """Which of the config's samples it is, from 0; None for a custom one."""
+
+    def to_told(self) -> Told:
+        return read_told(self.to_json())
 
     def to_json(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in _FIELDS}
@@ -75,7 +81,7 @@ class SampleInfo:
         return cls(
             id=value["id"], path=value["path"], filename=value["filename"], timestamp=timestamp, epoch=told.get("epoch"),
             step=told.get("step"), epoch_step=told.get("epoch_step"), prompt=told.get("prompt"), seed=told.get("seed"),
-            kind=told.get("kind", "default"), size_bytes=size,
+            kind=told.get("kind", "default"), size_bytes=size, prompt_index=told.get("prompt_index"),
         )  # fmt: skip
 
 
@@ -93,13 +99,18 @@ def describe(path: Path | str, samples_dir: Path | str, stat: os.stat_result, to
 def describe_file(path: str, samples_dir: str, mtime_us: int, size: int, told: Told) -> SampleInfo:
     """`describe` with the modification time in microseconds and *told* already read."""
     folder, _, filename = path.rpartition("/")
-    below = folder[len(samples_dir.rstrip("/")) + 1 :].partition("/")[0]
-    known: Told = {**_read_folder(below or folder.rpartition("/")[2]), **_read_name(filename), **told}
+    known = known_of(folder, filename, samples_dir, told)
     return SampleInfo(
         id=sample_id(path), path=display(path), filename=display(filename), timestamp=_timestamp(mtime_us),
         epoch=known.get("epoch"), step=known.get("step"), epoch_step=known.get("epoch_step"), prompt=known.get("prompt"),
-        seed=known.get("seed"), kind=known.get("kind", "default"), size_bytes=size,
+        seed=known.get("seed"), kind=known.get("kind", "default"), size_bytes=size, prompt_index=known.get("prompt_index"),
     )  # fmt: skip
+
+
+def known_of(folder: str, filename: str, samples_dir: str, told: Told) -> Told:
+    """What folder and name tell of a sample, under what the trainer has *told*."""
+    below = folder[len(samples_dir.rstrip("/")) + 1 :].partition("/")[0]
+    return {**_read_folder(below or folder.rpartition("/")[2]), **_read_name(filename), **told}
 
 
 def _read_name(filename: str) -> Told:
@@ -115,8 +126,10 @@ def _read_folder(name: str) -> Told:
     if name == "custom":
         return {"kind": "custom"}
     match = _PROMPT_FOLDER.fullmatch(name)
-    # An empty one does not tell: it is an empty prompt as well as one of which no character was safe.
-    return {"prompt": display(match[1])} if match and match[1] else {}
+    if match is None:
+        return {}
+    # An empty prompt does not tell: it is an empty one as well as one of which no character was safe.
+    return {"prompt_index": int(match[1]), "prompt": display(match[2])} if match[2] else {"prompt_index": int(match[1])}
 
 
 def read_told(event: Mapping[str, Any]) -> Told:
@@ -130,6 +143,9 @@ def read_told(event: Mapping[str, Any]) -> Told:
         told["prompt"] = display(prompt)
     if (kind := event.get("kind")) in {"default", "custom"}:
         told["kind"] = kind
+    index = event.get("index", event.get("prompt_index"))
+    if isinstance(index, int) and not isinstance(index, bool) and 0 <= index < 10**9 and kind != "custom":
+        told["prompt_index"] = index
     return told
 
 

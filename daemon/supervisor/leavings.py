@@ -15,6 +15,8 @@ from daemon.files.records import newest_records
 from daemon.paths import Roots
 from daemon.runs.view import RunView
 from daemon.samples.names import SampleInfo, path_of
+from daemon.samples.selection import ALL, Wanted
+from daemon.supervisor.past_samples import told_samples
 from ipc.run_directory import RunDirectory
 
 _CONFIG_BYTES = 64 << 20
@@ -28,19 +30,30 @@ class FoundSample:
     exists: bool
 
 
-def found_samples(directory: RunDirectory, limit: int) -> list[FoundSample]:
-    """The newest *limit* samples that the run has announced, newest first, each file once as it was last announced."""
-    found: dict[str, FoundSample] = {}
-    for record in newest_records(directory.daemon, "sample.found"):
-        if len(found) >= limit:
-            break
-        try:
-            info = SampleInfo.from_json(record["sample"])
-            path = path_of(info.id)
-        except (KeyError, TypeError, ValueError, NotFoundError):
+def found_samples(
+    directory: RunDirectory, limit: int, wanted: Wanted = ALL, before: int | None = None
+) -> tuple[list[FoundSample], int | None]:
+    """The newest *limit* samples that the run has announced and that are *wanted*, newest first, each file once as it was last announced.
+
+    *before*: only those of records with a smaller number. Also the number to go on from, None at the end.
+    """
+    found: list[FoundSample] = []
+    met: set[str] = set()
+    last = None
+    for number, info in told_samples(directory):
+        if info.id in met:
             continue
-        found.setdefault(info.id, FoundSample(info, _is_file(path)))
-    return list(found.values())
+        met.add(info.id)
+        if (before is not None and number >= before) or not wanted.takes(info.to_told()):
+            continue
+        if len(found) == limit:
+            return found, last
+        try:
+            found.append(FoundSample(info, _is_file(path_of(info.id))))
+        except NotFoundError:
+            continue
+        last = number
+    return found, None
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,10 +65,10 @@ class Sightings:
         async with self._watch:
             yield
 
-    def newest(self, run_id: str, limit: int) -> list[SampleInfo] | None:
-        """The newest samples in the folder of a live run; None when the run is not watched."""
+    def index(self, run_id: str) -> SampleIndex | None:
+        """What is known of the folder of a live run; None when the run is not watched."""
         folder = self._folders.get(run_id)
-        return folder.index.newest(limit) if folder else None
+        return folder.index if folder else None
 
     def open(self, run: SampledRun) -> None:
         """Watch the folder of *run* once its trainer has named it. What its history has announced already is not announced again."""

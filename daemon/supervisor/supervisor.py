@@ -18,8 +18,7 @@ from daemon.runs.policies import DiskLevel
 from daemon.runs.retention import Retention
 from daemon.runs.states import ENDED, RunState
 from daemon.runs.view import RunView
-from daemon.samples.index import list_folder
-from daemon.samples.names import SampleInfo
+from daemon.samples.selection import ALL, Page, Place, Wanted
 from daemon.supervisor.clock import Clock
 from daemon.supervisor.continuing import may_need
 from daemon.supervisor.disk_guard import LOOK_S as DISK_LOOK_S
@@ -29,6 +28,7 @@ from daemon.supervisor.hub import Bell
 from daemon.supervisor.launcher import Launcher
 from daemon.supervisor.live import LiveRun
 from daemon.supervisor.packing import remove_unused
+from daemon.supervisor.past_samples import PastSamples
 from daemon.supervisor.plan import StopPeriods, Trainer, launch_file
 from daemon.supervisor.restarts import Restarts
 from daemon.supervisor.retaining import remove_old
@@ -72,6 +72,7 @@ class Supervisor:
         """*trainers* says per backend how its trainer is started, and raises a DaemonError where it cannot be."""
         self.bell = Bell()
         self.sightings = Sightings()
+        self._past_samples = PastSamples()
         self.current: LiveRun | None = None
         self._store = store
         self._launcher = launcher
@@ -183,14 +184,16 @@ class Supervisor:
             raise ConflictError("no training is running; POST /training/start begins one", code="no_run")
         return self.current
 
-    async def newest(self, limit: int) -> Sequence[SampleInfo]:
-        """The newest samples of the current run, or of the last one that has any; at most *limit*."""
+    async def samples(self, limit: int, wanted: Wanted = ALL, before: Place | None = None) -> Page:
+        """The newest samples of the current run, or of the last one that has any, as `SampleIndex.page`."""
         candidates = [self.current, *self.runs()] if self.current else self.runs()
         run = next((run for run in candidates if run.view.samples_dir), None)
         if run is None or run.view.samples_dir is None:
-            return []
-        watched = self.sightings.newest(run.run_id, limit)
-        return watched if watched is not None else await asyncio.to_thread(list_folder, Path(run.view.samples_dir), limit)
+            return Page([])
+        index = self.sightings.index(run.run_id)
+        if index is None:
+            index = await asyncio.to_thread(self._past_samples.index, run.directory, Path(run.view.samples_dir))
+        return await asyncio.to_thread(index.page, limit, wanted, before)
 
     def refuse_while_training(self) -> None:
         """Raises ConflictError (code `run_active`) while a training is under way."""

@@ -1,21 +1,23 @@
 """The handlers of /config, /samples and /system over the real services and a real folder."""
 
+import asyncio
+import io
 import json
 import os
 import struct
 import sys
 import zlib
-from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 from urllib.parse import quote
 
 import pytest
+from PIL import Image
 
 from daemon.api import config, samples, system
 from daemon.api.frame import make_app
-from daemon.api.keys import CATALOG, COMPARER, CURRENT, GUARD, PRESETS, ROOTS, SAMPLES, SYSTEM, VALIDATING
+from daemon.api.keys import CATALOG, COMPARER, CURRENT, GUARD, PRESETS, ROOTS, SAMPLES, SYSTEM, THUMBNAILS, VALIDATING
 from daemon.catalog.asking import Asked
 from daemon.catalog.deep import DeepReader
 from daemon.catalog.keeper import Catalog
@@ -27,11 +29,14 @@ from daemon.config.presets import Presets
 from daemon.config.validation import Validator
 from daemon.errors import ConflictError
 from daemon.paths import Roots
-from daemon.samples.index import list_folder
-from daemon.samples.names import SampleInfo, sample_id
+from daemon.samples.index import page_of_folder
+from daemon.samples.names import sample_id
+from daemon.samples.selection import ALL, Page, Place, Wanted
+from daemon.samples.thumbnails import Thumbnails
 from daemon.settings import Settings
 from daemon.system.info import SystemInfo
 from tests.api_frame.conftest import Serve, Server, book_of
+from tests.samples.files import mp4
 
 
 def png() -> bytes:
@@ -46,8 +51,8 @@ class Book:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    async def newest(self, limit: int) -> Sequence[SampleInfo]:
-        return list_folder(self.folder, limit)
+    async def samples(self, limit: int, wanted: Wanted = ALL, before: Place | None = None) -> Page:
+        return page_of_folder(self.folder, limit, wanted, before)
 
 
 class Guard:
@@ -94,6 +99,8 @@ async def server(serve: Serve, tmp_path: Path, guard: Guard) -> Server:
     app[VALIDATING] = Validating(catalog, Validator(lambda: described, roots), DeepReader(asked, catalog), roots)
     app[COMPARER] = Comparer(lambda: schema, app[CURRENT], app[PRESETS])
     app[SAMPLES] = Book(tmp_path / "samples")
+    app[THUMBNAILS] = thumbnails = Thumbnails(tmp_path / "thumbnails")
+    app.on_cleanup.append(lambda _: asyncio.to_thread(thumbnails.close))
     app[GUARD] = guard
     app[SYSTEM] = cast("SystemInfo", Machine())
     return await serve(app=app)
@@ -261,7 +268,7 @@ async def test_samples_are_listed_newest_first_from_all_runs_or_a_folder(server:
         assert [(item["filename"], item["step"]) for item in listed["samples"]] == [(second.name, 9), (file.name, None)]
     assert (await ask(server, "GET", "/samples?limit=1")).json["count"] == 1
     assert (await ask(server, "GET", "/samples?samples_dir=/etc")).status == 403
-    assert (await ask(server, "GET", "/samples?samples_dir=none")).json == {"samples": [], "count": 0}
+    assert (await ask(server, "GET", "/samples?samples_dir=none")).json == {"samples": [], "count": 0, "next": None}
 
 
 async def test_a_sample_is_sent_with_its_type_and_nothing_can_run_in_it(server: Server, file: Path) -> None:
@@ -335,6 +342,53 @@ async def test_a_name_that_is_not_utf8_is_served_too(server: Server, tmp_path: P
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.png"))
     path.write_bytes(png())
     assert (await get_file(server, path)).status == 200
+
+
+async def test_a_list_tells_size_prompt_and_kind_and_goes_on_by_its_cursor(server: Server, file: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "samples/1 - a cat"
+    folder.mkdir()
+    for step in (1, 2, 3):
+        path = folder / f"2026-training-sample-{step}-0-{step}.png"
+        Image.new("RGB", (30, 20)).save(path)
+        os.utime(path, (step, step))
+    (folder / "2026-training-sample-4-0-4.mp3").write_bytes(b"ID3" + bytes(100))
+    os.utime(folder / "2026-training-sample-4-0-4.mp3", (4, 4))
+    first = (await ask(server, "GET", "/samples?prompt_index=1&limit=2")).json
+    assert [(one["step"], one["width"], one["height"], one["media_type"]) for one in first["samples"]] == [
+        (4, None, None, "audio/mpeg"), (3, 30, 20, "image/png"),
+    ]  # fmt: skip
+    second = (await ask(server, "GET", f"/samples?prompt_index=1&limit=2&cursor={first['next']}")).json
+    assert [one["step"] for one in second["samples"]] == [2, 1]
+    assert second["next"] is None
+    assert [
+        one["step"] for one in (await ask(server, "GET", "/samples?prompt=CAT&step_from=2&step_to=3&kind=default")).json["samples"]
+    ] == [3, 2]
+    for query in ("cursor=x", "step_from=-1", "kind=other", "prompt_index=a", "limit=0", "cursor=" + "A" * 9000):
+        assert (await ask(server, "GET", f"/samples?{query}")).status == 400, query
+
+
+async def test_a_thumbnail_is_small_and_not_sent_again(server: Server, file: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (900, 300), "red").save(tmp_path / "samples/wide.png")
+    listed = (await ask(server, "GET", "/samples?samples_dir=samples")).json["samples"]
+    url = next(one["thumbnail"] for one in listed if one["filename"] == "wide.png")
+    async with server.call("GET", f"{url}?size=128&format=jpeg") as answer:
+        assert (answer.status, answer.content_type) == (200, "image/jpeg")
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        with Image.open(io.BytesIO(await answer.read())) as image:
+            assert image.size == (128, 43)
+        tag = answer.headers["ETag"]
+    async with server.call("GET", f"{url}?size=128&format=jpeg", headers={"If-None-Match": tag}) as answer:
+        assert (answer.status, await answer.read()) == (304, b"")
+    (tmp_path / "samples/video.mp4").write_bytes(mp4())
+    (tmp_path / "samples/bad.png").write_bytes(png()[:33] + png()[-12:])
+    for path, status, code in (
+        ("samples/video.mp4", 501, "no_thumbnail"), ("samples/bad.png", 501, "broken_picture"), ("samples/none.png", 404, "no_sample"),
+        ("../etc/passwd", 403, "outside_roots"),
+    ):  # fmt: skip
+        refused = await ask(server, "GET", f"/samples/{sample_id(os.path.normpath(tmp_path / path))}/thumbnail")
+        assert (refused.status, refused.json["details"]["code"]) == (status, code), path
+    for query in ("size=8", "size=5000", "size=x", "format=png"):
+        assert (await ask(server, "GET", f"{url}?{query}")).status == 400
 
 
 async def test_no_descriptor_stays_open(server: Server, file: Path, tmp_path: Path) -> None:

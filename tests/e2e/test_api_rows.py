@@ -19,7 +19,7 @@ async def test_nothing_runs_at_first_and_everything_says_so(daemon: Daemon) -> N
     assert await daemon.get("/training/status") == {"is_training": False, "status": "idle", "error": None}
     assert await daemon.get("/training/progress") == {"progress": None, "max_step": 0, "max_epoch": 0}
     assert await daemon.get("/health") == {"status": "healthy", "training_active": False, "trainer_status": "idle", "disk": "ok"}
-    assert await daemon.get("/samples") == {"samples": [], "count": 0}
+    assert await daemon.get("/samples") == {"samples": [], "count": 0, "next": None}
     assert await daemon.get("/runs") == {"runs": [], "count": 0}
     async with daemon.listen() as listener:
         assert await listener.wait("connected") == {

@@ -14,10 +14,6 @@ class LogQuery(QueryModel):
     attempt: int | None = Field(default=None, ge=1, le=1_000_000, description="Of this attempt only; else of the newest.")
 
 
-class RunSamplesQuery(QueryModel):
-    limit: int = Field(default=100, ge=1, le=10_000)
-
-
 class RunSample(SampleInfo):
     exists: bool = Field(description="false: the file was deleted since; the run's history still has it.")
 
@@ -25,6 +21,7 @@ class RunSample(SampleInfo):
 class RunSampleList(ResponseModel):
     samples: list[RunSample]
     count: int
+    next: str | None = Field(description="Give it as `cursor` to get those behind these; null at the end.")
 
 
 class BackupsQuery(QueryModel):

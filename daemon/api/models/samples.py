@@ -1,6 +1,6 @@
 """`/samples`."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -28,21 +28,43 @@ class SampleInfo(ResponseModel):
     seed: int | None = None
     kind: str = Field(description="default or custom.")
     size_bytes: int
+    prompt_index: int | None = Field(None, description="Which of the config's samples it is, from 0.")
+    width: int | None = Field(None, description="Pixels, as stored; null for what is no picture.")
+    height: int | None = None
+    media_type: str | None = None
+    thumbnail: str | None = Field(None, description="Where a small picture of it is; null for what is no picture.")
 
 
 class SampleList(ResponseModel):
     samples: list[SampleInfo]
     count: int
+    next: str | None = Field(description="Give it as `cursor` to get those behind these; null at the end.")
 
 
-class SampleQuery(QueryModel):
+class SampleFilter(QueryModel):
+    """Of what is not known of a sample, none is wanted."""
+
     limit: Annotated[int, Field(ge=1, le=10_000)] = 100
+    cursor: str | None = Field(None, max_length=8192, description="`next` of an earlier answer.")
+    prompt_index: int | None = Field(None, ge=0, le=10**9, description="Only of this sample of the config.")
+    prompt: str | None = Field(None, max_length=1000, description="Only with this in the prompt, in any case.")
+    step_from: int | None = Field(None, ge=0, le=10**15, description="Only of this global step or later.")
+    step_to: int | None = Field(None, ge=0, le=10**15, description="Only of this global step or earlier.")
+    kind: Literal["default", "custom"] | None = None
+
+
+class SampleQuery(SampleFilter):
     samples_dir: str | None = Field(
         None,
         max_length=4096,
         json_schema_extra=FOR_ADMINS,
         description="Look in this folder instead; it must lie in the roots. Admins only.",
     )
+
+
+class ThumbnailQuery(QueryModel):
+    size: int = Field(256, ge=16, le=1024, description="Of the longer side, in pixels; rounded up to one of a few.")
+    format: Literal["webp", "jpeg"] = "webp"
 
 
 class SampleGenerateRequest(RequestModel):
