@@ -150,6 +150,52 @@ def demo(
     raise typer.Exit(run(_working_directory() / folder.expanduser(), preset))
 
 
+Onetrainer = Annotated[Path | None, typer.Option(metavar="DIR", help="OneTrainer's checkout.")]
+ForUser = Annotated[bool, typer.Option("--user", help="For you alone, in your own systemd; without root.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
+
+
+@app.command()
+def install(
+    user: ForUser = False,
+    onetrainer: Onetrainer = None,
+    onetrainer_python: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Its interpreter, where it is not in the checkout.")
+    ] = None,
+    service_user: Annotated[str | None, typer.Option(metavar="NAME", help="Whom it runs as; default onetrainerd, who is made.")] = None,
+    state_dir: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where runs and tokens are kept; default /var/lib/onetrainerd.")
+    ] = None,
+    host: Host = None,
+    port: Annotated[int | None, typer.Option(metavar="PORT", help="The port to listen on; default 8000.")] = None,
+    launcher: Annotated[str | None, typer.Option(metavar="systemd|direct", help="A unit for each training, or children.")] = None,
+    memory_high: Annotated[str | None, typer.Option(metavar="SIZE", help="From where on a training is slowed down: 48G, 75%.")] = None,
+    memory_max: Annotated[str | None, typer.Option(metavar="SIZE", help="What a training may not exceed.")] = None,
+    start: Annotated[bool, typer.Option(help="Start it now.")] = True,
+    dry_run: DryRun = False,
+) -> None:
+    """Write settings and systemd units for this machine, and start. Can be repeated: flags change what they name, the rest stays."""
+    from daemon.cli.installing.install import Wishes  # noqa: PLC0415 - each command pays for its own imports alone
+    from daemon.cli.installing.install import install as run  # noqa: PLC0415 - as above
+
+    folders = {"onetrainer.home": onetrainer, "onetrainer.python": onetrainer_python, "state_dir": state_dir}
+    settings = {key: str(_working_directory() / path.expanduser()) if path else None for key, path in folders.items()}
+    run(Wishes(user, service_user, {**settings, "host": host, "port": port}, launcher, memory_high, memory_max, start, dry_run))
+
+
+@app.command()
+def uninstall(
+    user: ForUser = False,
+    purge: Annotated[bool, typer.Option("--purge", help="Settings and state as well: all runs, and what lies in their folder.")] = False,
+    stop_trainings: Annotated[bool, typer.Option("--stop-trainings", help="Stop what is at work, with a backup.")] = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Take away what `install` has made. State and settings stay, unless they are purged."""
+    from daemon.cli.installing.uninstall import uninstall as run  # noqa: PLC0415 - each command pays for its own imports alone
+
+    run(is_user=user, purge=purge, stop_trainings=stop_trainings, dry_run=dry_run)
+
+
 @app.command()
 def version() -> None:
     """Print the version."""
