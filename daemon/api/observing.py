@@ -1,4 +1,5 @@
-"""Each request counted and logged: which route, which status, how long. Never its query or its headers: tokens and prompts stay out."""
+"""Each request counted and logged: which route, which status, how long. Never its query or its headers: prompts stay out,
+and of a token all but its name."""
 
 import logging
 import time
@@ -7,6 +8,7 @@ from collections.abc import Callable
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
+from daemon.api.callers import caller_of
 from daemon.api.problems import Handler
 from daemon.api.registry import route_of
 from daemon.telemetry.requests import NO_ROUTE, RequestMeter
@@ -49,5 +51,9 @@ def _tell(level: int, request: web.Request, template: str, status: str, seconds:
     }  # fmt: skip
     if run_id := request.match_info.get("run_id"):
         fields["run_id"] = run_id[:64]
+    caller = caller_of(request)
+    if caller and caller.name:
+        fields["token"] = caller.name  # so that the log tells when an old token is no longer used
+    who = f"{request.remote} ({caller.name})" if caller and caller.name else request.remote
     path = request.rel_url.raw_path[:200]
-    _LOG.log(level, "%s %s: %s in %.1f ms, for %s", request.method, path, status, seconds * 1000, request.remote, extra={"fields": fields})
+    _LOG.log(level, "%s %s: %s in %.1f ms, for %s", request.method, path, status, seconds * 1000, who, extra={"fields": fields})

@@ -97,7 +97,8 @@ def test_a_server_under_the_journal_writes_priorities_and_the_id_of_each_request
     assert all(line.startswith("<6>{") for line in lines)
     requests = [found for line in lines if (found := json.loads(line[3:]))["logger"] == "daemon.api.observing"]
     first = requests[0]
-    assert (first["request_id"], first["run_id"]) == ("mine-1", "000001-ab12")
+    assert (first["request_id"], first["run_id"], first["token"]) == ("mine-1", "000001-ab12", "first")
+    assert "token" not in requests[1]  # nobody was asked for one
     assert (first["route"], first["status"], first["method"]) == ("/runs/{run_id}", 400, "GET")
     assert "cursor" not in first["message"]
     assert requests[1]["route"] == "/health"
