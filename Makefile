@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 SOURCES := pyproject.toml constraints.txt
 
-.PHONY: demo serve test lint format bench torture audit fuzz schema settings clean help
+.PHONY: demo serve test lint format bench torture audit fuzz hostile schema settings clean help
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -54,6 +54,10 @@ audit: $(VENV)/.dev
 ## make fuzz      schemathesis over every route, in depth (FUZZ_EXAMPLES, FUZZ_SEED)
 fuzz: $(VENV)/.dev
 	@FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-50} $(BIN)/python -m pytest tests/hostile/test_schemathesis.py --timeout=3600
+
+## make hostile   ten thousand hostile paths over every parameter that takes a name or a path (HOSTILE_PATHS, HOSTILE_SEED)
+hostile: $(VENV)/.dev
+	@HOSTILE_PATHS=$${HOSTILE_PATHS:-10000} $(BIN)/python -m pytest tests/hostile/test_hostile_paths.py --timeout=3600
 
 ## make schema    write configs/builtin.catalog.json from the built-in trainer's own description
 schema: $(VENV)/.dev

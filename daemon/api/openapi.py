@@ -6,7 +6,7 @@ from importlib import metadata
 from typing import Any
 
 from aiohttp import web
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from pydantic.json_schema import models_json_schema
 
 from daemon.api.models.common import NoBody, NoQuery, ProblemBody
@@ -80,8 +80,7 @@ def _operation(route: Route, references: Mapping[Any, Any], query: Mapping[str, 
     }
     if route.body is not NoBody:
         schema = references[route.body, "validation"]
-        required = any(field.is_required() for field in route.body.model_fields.values())
-        operation["requestBody"] = {"required": required, "content": {"application/json": {"schema": schema}}}
+        operation["requestBody"] = {"required": not _may_be_empty(route.body), "content": {"application/json": {"schema": schema}}}
     operation["security"] = _security(route)
     for status in _error_statuses(route):
         operation["responses"][str(status)] = {"$ref": f"#/components/responses/{TYPES[status]}"}
@@ -94,6 +93,14 @@ def _security(route: Route) -> list[dict[str, list[str]]]:
         return []
     is_socket = issubclass(route.response, web.WebSocketResponse)
     return [{scheme: [route.role]} for scheme in ("token", *(["subprotocol"] if is_socket else []))]
+
+
+def _may_be_empty(body: type[BaseModel]) -> bool:
+    try:
+        body.model_validate({})
+    except ValidationError:
+        return False
+    return True
 
 
 def _path_parameters(route: Route) -> list[dict[str, Any]]:

@@ -31,11 +31,19 @@ def split(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any] | N
 
 
 def visible(config: Mapping[str, Any]) -> dict[str, Any]:
-    """*config* for what checks it and quotes from it: secrets are there, and empty. What is no object where they belong stays wrong."""
+    """*config* for what checks it and quotes from it: of the secrets there are the paths that they name (`cloud.key_file`), and no more.
+    What is no object where they belong stays wrong."""
     shown = masked(config)
     if _KEY in config:
-        shown[_KEY] = {} if isinstance(config[_KEY], Mapping | None) else _MASK
+        secrets = config[_KEY]
+        shown[_KEY] = _files_in(secrets or {}) if isinstance(secrets, Mapping | None) else _MASK
     return shown
+
+
+def _files_in(secrets: Mapping[str, Any]) -> dict[str, Any]:
+    below = {key: _files_in(value) for key, value in secrets.items() if isinstance(value, Mapping)}
+    files = {key: value for key, value in secrets.items() if isinstance(value, str) and key.endswith("_file")}
+    return {**{key: value for key, value in below.items() if value}, **files}
 
 
 def masked(config: Mapping[str, Any]) -> dict[str, Any]:

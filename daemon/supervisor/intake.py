@@ -10,7 +10,7 @@ from daemon.config.composing import Composed, Composer, Overrides, without_value
 from daemon.config.current import CurrentConfig
 from daemon.config.inlining import inline_lists
 from daemon.config.loading import load_config_file
-from daemon.config.masking import split
+from daemon.config.masking import split, visible
 from daemon.config.validation import Validator
 from daemon.errors import DaemonError, InvalidError, NotFoundError
 from daemon.files.backups import BACKUPS, progress_of
@@ -93,9 +93,9 @@ class Intake:
             secrets = self._secrets(order.secrets_path)
         given, config = config, inline_lists(config, self._roots)
         final = composed.for_onetrainer(config) if self._backend == "onetrainer" else config
-        if final != given:
-            # Concepts out of a file, and values beside the config, may name any folder, too.
-            self._refuse_invalid(final, is_forced=order.force)
+        if final != given or secrets:
+            # Concepts out of a file, values beside the config, and a key file among the secrets may name any place, too.
+            self._refuse_invalid(visible({**final, "secrets": secrets}), is_forced=order.force)
         needs = needs_of(config, self._backend, self._roots, self._defaults.state_dir)
         if not order.force:
             refuse_if_full(needs, self._defaults.disk)

@@ -1,14 +1,29 @@
 """The bases of all models, and what several routes share."""
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 
 class RequestModel(BaseModel):
     """A JSON body. Strict: no number for a string, no true for 1. A misspelt field is an error, not silence about a run of days."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _whole_numbers(cls, data: Any) -> Any:
+        """To JSON Schema 7.0 is an integer, and some clients write it so."""
+        if not isinstance(data, dict):
+            return data
+        whole = {name: int(value) for name, value in data.items() if isinstance(value, float) and value.is_integer() and cls._is_int(name)}
+        return {**data, **whole} if whole else data
+
+    @classmethod
+    def _is_int(cls, name: str) -> bool:
+        field = cls.model_fields.get(name)
+        kinds = {field.annotation, *get_args(field.annotation)} if field else set()
+        return int in kinds and float not in kinds
 
 
 class QueryModel(BaseModel):
