@@ -144,7 +144,9 @@ def _told(found: Iterable[Finding], *, is_starting: bool, config: dict[str, Any]
         (errors if is_error else others).setdefault((finding.pointer, finding.message), finding)
     wrong = {pointer for pointer, _ in errors if pointer}
     warnings = [finding for finding in others.values() if finding.pointer not in wrong]
-    kept_errors, kept_warnings = _first(list(errors.values()), "error"), _first(warnings, "warning")
+    # What is refused comes first: a hundred other errors must not hide it from a start that is forced.
+    kept_errors = _first(sorted(errors.values(), key=lambda finding: not finding.is_refused), "error")
+    kept_warnings = _first(warnings, "warning")
     return Validation(
         not errors, [finding.line for finding in kept_errors], [finding.line for finding in kept_warnings],
         [*kept_errors, *kept_warnings], config,

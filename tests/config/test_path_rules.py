@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from daemon.config.config_paths import Finding, check, refuse_sample
+from daemon.config.described import Described
 from daemon.config.path_keys import Kind, named_in
+from daemon.config.validation import Validator
 from daemon.errors import ForbiddenError
 from daemon.paths import Roots
 
@@ -166,3 +168,9 @@ def test_every_key_of_onetrainer_that_looks_like_a_path_is_judged() -> None:
 def test_what_onetrainer_writes_is_told_from_what_it_reads() -> None:
     text = json.dumps({"workspace_dir": "a", "prompt_path": "b", "base_model_name": "c", "save_filename_prefix": "d", "path": "e"})
     assert [named.kind for named in named_in(json.loads(text))] == [Kind.WRITTEN, Kind.READ, Kind.MODEL, Kind.NAME_PART, Kind.DATASET]
+
+
+def test_a_hundred_other_errors_hide_no_path_that_is_refused(roots: Roots) -> None:
+    config = {"concepts": [{"path": f"none-{number}"} for number in range(200)], "zzz_path": OUTSIDE}
+    [refused] = Validator(lambda: Described("builtin", SCHEMA), roots).validate(config).refused
+    assert refused.startswith("/zzz_path: ")
