@@ -82,7 +82,7 @@ async def test_a_training_is_told_with_its_steps_its_disks_and_its_clients(daemo
 
 async def test_what_the_journal_holds_and_nobody_has_taken_in_is_the_lag(lab: Lab) -> None:
     async with lab.daemon() as supervisor:
-        run = supervisor.submit(spec(READY, step(1), ["sleep", 3600]))
+        run = supervisor.submit(spec(READY, step(1), ["hang"]))
         await wait_state(supervisor, run, RunState.TRAINING)
         await wait_until(supervisor, lambda: run.view.progress is not None)
         found = told(lambda sheet: fill_runs(supervisor, sheet))
@@ -98,7 +98,7 @@ async def test_a_loss_that_is_no_number_is_told_as_such(lab: Lab) -> None:
     bad = step(1)
     bad[1]["scalars"] = {"loss/train_step": "NaN"}
     async with lab.daemon() as supervisor:
-        run = supervisor.submit(spec(READY, bad, ["sleep", 3600]))
+        run = supervisor.submit(spec(READY, bad, ["hang"]))
         await wait_until(supervisor, lambda: run.view.progress is not None)
         assert math.isnan(of(told(lambda sheet: fill_runs(supervisor, sheet)), "run_loss", run_id=run.run_id))
 

@@ -45,7 +45,7 @@ async def test_a_state_directory_that_cannot_be_written_is_told_and_looked_at_ag
 async def test_a_journal_that_is_not_taken_in_is_told_once_it_has_stood_still(lab: Lab) -> None:
     now = Now()
     async with lab.daemon() as supervisor:
-        run = supervisor.submit(spec(READY, step(1), ["sleep", 3600]))
+        run = supervisor.submit(spec(READY, step(1), ["hang"]))
         await wait_state(supervisor, run, RunState.TRAINING)
         await wait_until(supervisor, lambda: run.view.progress is not None)
         readiness = Readiness(supervisor, lab.state_dir, now)
@@ -60,7 +60,7 @@ async def test_a_journal_that_is_not_taken_in_is_told_once_it_has_stood_still(la
 
 async def test_a_file_system_below_its_mark_is_told(lab: Lab) -> None:
     async with lab.daemon() as supervisor:
-        run = supervisor.submit(spec(READY, step(1), ["sleep", 3600]))
+        run = supervisor.submit(spec(READY, step(1), ["hang"]))
         await wait_state(supervisor, run, RunState.TRAINING)
         readiness = Readiness(supervisor, lab.state_dir, Now())
         run.record("disk.low", {"path": "/workspace", "free": 1, "total": 1000})

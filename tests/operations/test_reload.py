@@ -13,8 +13,12 @@ import pytest
 from daemon.errors import UnavailableError
 from daemon.hangup import HangUp, has_terminal
 from daemon.in_force import Change, InForce, merge
+from daemon.runs.states import RunState
 from daemon.settings import Section, Settings, load_settings
+from daemon.supervisor.plan import StopPeriods
+from daemon.supervisor.supervisor import Policy
 from tests.operations.daemon import COMMAND, ENVIRONMENT, serving
+from tests.supervisor.conftest import READY, Lab, spec, wait_state
 
 
 def settings(folder: Path, toml: str = "") -> Settings:
@@ -87,6 +91,20 @@ def test_an_error_leaves_the_settings_in_force_and_is_told(tmp_path: Path) -> No
         assert "in force now: http.allowed_hosts" in server.wait_line("reloaded")
         assert "the next daemon adopts them" in server.end()
         assert server.process.returncode == 0
+
+
+async def test_with_more_places_a_queued_run_starts_and_with_fewer_none_is_stopped(lab: Lab) -> None:
+    async with lab.daemon() as supervisor:
+        first, second = (supervisor.submit(spec(READY, ["hang"])) for _ in range(2))
+        await wait_state(supervisor, first, RunState.TRAINING)
+        assert second.view.state is RunState.QUEUED
+        supervisor.change_policy(Policy(2, StopPeriods(5.0, 5.0)))
+        await wait_state(supervisor, second, RunState.TRAINING)
+        supervisor.change_policy(Policy(1, StopPeriods(5.0, 5.0)))
+        assert supervisor.places == 1
+        assert {first.view.state, second.view.state} == {RunState.TRAINING}
+        launch = json.loads(second.directory.attempt(1).launch.read_bytes())
+        assert launch["stop"] == {"grace_s": 5.0, "term_s": 5.0}
 
 
 def test_the_service_manager_hears_of_a_reload_and_of_its_end(tmp_path: Path) -> None:
