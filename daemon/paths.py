@@ -10,6 +10,7 @@ from daemon.errors import ForbiddenError, InvalidError
 
 _NEVER = tuple(map(Path, ("/proc", "/sys", "/dev")))
 """What lies here are no files: to open one may block, or do something. A root has to lie here itself to open it (`/dev/shm/x`)."""
+_WHOLE = Path("/")
 _PRIVATE = ("token", "tokens.json", "current.secrets.json", "audit.jsonl")
 """In the state directory, which is a root: what no client may name, nor what has a number behind it (`audit.jsonl.1`)."""
 
@@ -52,7 +53,7 @@ class Roots:
         tidies paths up first, and beside the target of the link x to the kernel. All of them must lie inside.
         """
         slashed = text.replace("\\", "/")
-        readings = {one: self._real(one, key) for one in (text, slashed, os.path.normpath(text), os.path.normpath(slashed))}
+        readings = {one: self._real(one, key) for one in {text, slashed, os.path.normpath(text), os.path.normpath(slashed)}}
         for path in readings.values():
             self._refuse(path, text, key, hidden=hidden)
         # `~` means the home folder to the daemon, which reads a config's lists itself.
@@ -124,9 +125,9 @@ class Roots:
 
     def _root_of(self, path: Path) -> Path | None:
         """The innermost root that *path* lies in."""
-        found = [root for root in self.roots if path.is_relative_to(root)]
-        root = max(found, key=lambda one: len(one.parts), default=None)
-        closed = root is not None and any(path.is_relative_to(never) and not root.is_relative_to(never) for never in _NEVER)
+        text = f"{path}/"
+        root = max((one for one in self.roots if _is_in(text, one)), key=lambda one: len(one.parts), default=None)
+        closed = root is not None and any(_is_in(text, never) and not root.is_relative_to(never) for never in _NEVER)
         return None if closed else root
 
     def _is_private(self, path: Path) -> bool:
@@ -134,6 +135,11 @@ class Roots:
             return False
         below = path.relative_to(self._state_dir).parts
         return bool(below) and (below[0].rstrip(".0123456789") in _PRIVATE or (below[0] == "runs" and "secrets" in below[2:3]))
+
+
+def _is_in(text: str, folder: Path) -> bool:
+    """`Path.is_relative_to`, in a tenth of its time; *text* ends with a slash."""
+    return text.startswith(f"{folder}/") or folder == _WHOLE
 
 
 def _is_path(text: str) -> bool:

@@ -22,7 +22,7 @@ from tests.hostile.paths import hostile_paths
 from tests.hostile.standin_daemon import standin_config, standin_daemon
 from tests.hostile.targets import Target, targets
 
-COUNT = int(os.environ.get("HOSTILE_PATHS") or 1500)
+COUNT = int(os.environ.get("HOSTILE_PATHS") or 800)
 SEED = int(os.environ.get("HOSTILE_SEED") or 1)
 HANG_S = 60.0
 _AT_ONCE = 12
@@ -123,7 +123,7 @@ class Attack:
             for path in {f"{base}/{one}" if one[:1] != "/" else one, os.path.normpath(base / one)}:
                 real = os.path.realpath(path)
                 if not any(real == str(root) or real.startswith(f"{root}/") for root in roots) or not _is_plain(real):
-                    return "/flip" in text  # which is inside half of the time
+                    return "flip" in text  # which is inside half of the time
         return True
 
 
