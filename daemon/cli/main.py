@@ -38,7 +38,7 @@ def serve(
     onetrainer: Annotated[str | None, typer.Option(metavar="DIR", help="OneTrainer's checkout.")] = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT. Trainings go on when it ends, and the next one adopts them. SIGHUP reloads the settings."""
-    from daemon.app import serve as run  # noqa: PLC0415 - only this command pays for the server's imports
+    from daemon.serving import serve as run  # noqa: PLC0415 - only this command pays for the server's imports
 
     flags = {
         "config": config, "state_dir": state_dir, "host": host, "port": port, "auth": auth, "backend": backend,
