@@ -262,10 +262,10 @@ class Limits(Section):
     """Calls at once with one token, before calls_per_s counts."""
 
     streams_per_token: Annotated[int, Number, Field(ge=1, le=65536)] = 128
-    """Open WebSockets and logs with one token."""
+    """Open WebSockets, logs and downloads of models with one token."""
 
     streams: Annotated[int, Number, Field(ge=1, le=65536)] = 384
-    """Open WebSockets and logs in all. There are at most 512 connections, so that this leaves some for calls."""
+    """Open WebSockets, logs and downloads of models in all. There are at most 512 connections, so that this leaves some for calls."""
 
 
 class Log(Section):

@@ -1,5 +1,7 @@
 """Where handlers find their services: typed keys of the application. `daemon/app.py` puts the services there."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 from aiohttp import web
@@ -32,6 +34,10 @@ class SampleBook(Protocol):
 
     async def samples(self, limit: int, wanted: Wanted = ALL, before: Place | None = None) -> Page:
         """At most *limit* that are *wanted*, newest first, older than *before*."""
+        ...
+
+    def sample_folders(self) -> Sequence[Path]:
+        """Where the runs have drawn their samples, links not resolved."""
         ...
 
 

@@ -42,6 +42,12 @@ class Call(Generic[BodyT, QueryT]):
     def __getitem__(self, key: web.AppKey[ValueT]) -> ValueT:
         return self.request.app[key]
 
+    @property
+    def is_admin(self) -> bool:
+        """Whether the caller may do everything."""
+        caller = caller_of(self.request)
+        return caller is not None and caller.role == "admin"
+
     def concerns(self, run_id: str) -> None:
         """Note for the audit log which run this is about, where its id is not in the path."""
         self.request[_CONCERNS] = run_id
@@ -78,7 +84,7 @@ class Route:
     media_type: str = "application/octet-stream"
     """What a handler that returns a response of its own sends."""
     is_stream: bool = False
-    """Its answer stays open: it counts among `limits.streams`, and ends with its token."""
+    """Its answer stays open, or is gigabytes: it counts among `limits.streams`, and ends with its token."""
     json_model: type[BaseModel] | None = None
     """Describes the JSON that such a handler may send as well."""
     is_once: bool = False

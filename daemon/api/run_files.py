@@ -109,7 +109,7 @@ ROUTES = [
     ),
     Route(
         "GET", "/runs/{run_id}/backups/{name}", get_backup, "A backup as a tar archive", "runs",
-        errors=_FILE_ERRORS, media_type="application/x-tar",
+        errors=_FILE_ERRORS, media_type="application/x-tar", is_stream=True,
     ),
     Route(
         "DELETE", "/runs/{run_id}/backups/{name}", delete_backup, "Delete a backup that no run needs", "runs",
@@ -117,11 +117,11 @@ ROUTES = [
     ),
     Route(
         "GET", "/runs/{run_id}/saves/{name}", get_save, "A saved model's file; a folder as a tar archive", "runs",
-        errors=_FILE_ERRORS, media_type="application/octet-stream",
+        errors=_FILE_ERRORS, media_type="application/octet-stream", is_stream=True,
     ),
     Route(
         "GET", "/runs/{run_id}/model", get_model, "The final model's file; a folder as a tar archive", "runs",
-        errors=_FILE_ERRORS, media_type="application/octet-stream",
+        errors=_FILE_ERRORS, media_type="application/octet-stream", is_stream=True,
     ),
     Route(
         "GET", "/runs/{run_id}/config", get_run_config, "What the trainer was given, and what it made of it", "runs",

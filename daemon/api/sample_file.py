@@ -1,6 +1,7 @@
 """Serve one sample: checked to be one, and whole."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from daemon.api.open_file import FileAnswer, OpenFile, open_inside
@@ -10,14 +11,17 @@ from daemon.samples.formats import is_whole, media_type
 from daemon.samples.names import display, path_of
 
 
-def open_sample(identifier: str, roots: Roots) -> OpenFile:
-    """Open the sample with that id. Blocks on the disk.
+def open_sample(identifier: str, roots: Roots, folders: Iterable[Path] | None = None) -> OpenFile:
+    """Open the sample with that id. Blocks on the disk. With *folders* it must lie in one of them, not just in the roots.
 
     Raises:
         NotFoundError: no such file, not a sample by its extension, or not yet whole (code `no_sample`).
-        ForbiddenError: it lies outside the roots, links resolved, or the daemon's user may not read it.
+        ForbiddenError: it lies outside the roots, links resolved, outside *folders* (code `role`), or the daemon's user may not read
+            it.
     """
     path = roots.resolve(str(path_of(identifier)), "sample")
+    if folders is not None and not any(path.is_relative_to(folder.resolve()) for folder in folders):
+        raise ForbiddenError(f"the sample {display(str(path))} is of no run of this daemon; only an admin may see it", code="role")
     media = media_type(path)
     try:
         fd = open_inside(path, roots) if media else None

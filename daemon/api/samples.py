@@ -1,10 +1,12 @@
 """`/samples`: the list, and the files."""
 
 import asyncio
+from typing import Any
 
 from daemon.api.keys import ROOTS, SAMPLES, THUMBNAILS
 from daemon.api.models.common import NoBody, NoQuery
 from daemon.api.models.samples import SampleInfo, SampleList, SampleQuery, ThumbnailQuery
+from daemon.api.open_file import OpenFile
 from daemon.api.registry import Call, Route
 from daemon.api.sample_file import SampleFile, open_sample
 from daemon.api.sample_list import shown, wanted_by
@@ -26,12 +28,18 @@ async def list_samples(call: Call[NoBody, SampleQuery]) -> SampleList:
     return SampleList(samples=samples, count=len(samples), next=page.next)
 
 
+async def _open(call: Call[Any, Any]) -> OpenFile:
+    """The sample; to a viewer only where runs draw: an id is a path, and the roots hold more pictures than these."""
+    folders = None if call.is_admin else call[SAMPLES].sample_folders()
+    return await asyncio.to_thread(open_sample, call.path["sample_id"], call[ROOTS], folders)
+
+
 async def get_sample(call: Call[NoBody, NoQuery]) -> SampleFile:
-    return SampleFile(await asyncio.to_thread(open_sample, call.path["sample_id"], call[ROOTS]))
+    return SampleFile(await _open(call))
 
 
 async def get_thumbnail(call: Call[NoBody, ThumbnailQuery]) -> ThumbnailAnswer:
-    sample = await asyncio.to_thread(open_sample, call.path["sample_id"], call[ROOTS])
+    sample = await _open(call)
     made = await call[THUMBNAILS].get(sample.fd, sample.media, call.query.size, call.query.format)
     return ThumbnailAnswer(made, call.request)
 

@@ -195,6 +195,10 @@ class Supervisor:
             index = await asyncio.to_thread(self._past_samples.index, run.directory, Path(run.view.samples_dir))
         return await asyncio.to_thread(index.page, limit, wanted, before)
 
+    def sample_folders(self) -> list[Path]:
+        """Where the runs have drawn their samples, links not resolved."""
+        return [Path(folder) for folder in {run.view.samples_dir for run in self.runs()} if folder]
+
     def refuse_while_training(self) -> None:
         """Raises ConflictError (code `run_active`) while a training is under way."""
         view = self.current_view()

@@ -6,6 +6,7 @@ import json
 import os
 import struct
 import sys
+import time
 import zlib
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,6 +29,7 @@ from daemon.config.described import Described
 from daemon.config.presets import Presets
 from daemon.config.validation import Validator
 from daemon.errors import ConflictError
+from daemon.named_tokens import create_token
 from daemon.paths import Roots
 from daemon.samples.index import page_of_folder
 from daemon.samples.names import sample_id
@@ -53,6 +55,9 @@ class Book:
 
     async def samples(self, limit: int, wanted: Wanted = ALL, before: Place | None = None) -> Page:
         return page_of_folder(self.folder, limit, wanted, before)
+
+    def sample_folders(self) -> list[Path]:
+        return [self.folder]
 
 
 class Guard:
@@ -402,3 +407,17 @@ async def test_no_descriptor_stays_open(server: Server, file: Path, tmp_path: Pa
         await get_file(server, tmp_path / "half.png")
         await get_file(server, file, Range="bytes=9999-")
     assert len(list(Path("/proc/self/fd").iterdir())) <= before + 2
+
+
+async def test_a_viewer_sees_the_samples_of_runs_and_no_other_pictures(server: Server, tmp_path: Path) -> None:
+    viewer = {"Authorization": f"Bearer {create_token(tmp_path, 'phone', 'viewer', time.time())}"}
+    drawn, other = tmp_path / "samples" / "0 - a digit" / "1.png", tmp_path / "holiday.png"
+    (tmp_path / "samples" / "link.png").symlink_to(other)
+    for path in (drawn, other):
+        path.write_bytes(png())
+    for path, status in ((drawn, 200), (other, 403), (tmp_path / "samples" / "link.png", 403)):
+        for what in ("", "/thumbnail"):
+            async with server.session.get(server.url / f"samples/{sample_id(path)}{what}", headers=viewer) as response:
+                assert response.status == status, path
+    async with server.call("GET", f"/samples/{sample_id(other)}") as response:
+        assert response.status == 200
