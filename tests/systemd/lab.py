@@ -55,6 +55,8 @@ class Lab:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.state = STATE
+        self.user = "onetrainerd"
         self._log = (folder / "boot.log").open("wb")
         self._pid = 0
         self._shell: subprocess.Popen[bytes]
@@ -156,7 +158,7 @@ class Lab:
 
     def call(self, method: str, path: str, body: object = None, status: int = 200) -> Json:
         """The answer of the daemon in the copy, over its loopback."""
-        token = self.path(STATE / "token").read_text().strip()
+        token = self.path(self.state / "token").read_text().strip()
         connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=DEADLINE_S)
         connection.sock = self._connect()
         try:
@@ -256,10 +258,10 @@ class Lab:
         from tests.e2e.conftest import write_images  # noqa: PLC0415 - it imports PIL, which a skipped test need not have
 
         write_images(self.path(inside / "images"))
-        self.run("chown", "-R", "onetrainerd:", str(inside))
+        self.run("chown", "-R", f"{self.user}:", str(inside))
 
     def attempt(self, run_id: str, number: int = 1) -> AttemptDirectory:
-        return RunDirectory(self.path(STATE / "runs" / run_id)).attempt(number)
+        return RunDirectory(self.path(self.state / "runs" / run_id)).attempt(number)
 
     def pid_of(self, run_id: str, who: str, number: int = 1) -> int:
         found = identities(self.attempt(run_id, number))[("runner", "trainer").index(who)]

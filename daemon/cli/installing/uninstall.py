@@ -83,20 +83,26 @@ def _stop_trainings(steps: Steps, place: Place, state_dir: Path, *, dry_run: boo
         return
     for attempt in at_work:
         runner, _ = identities(attempt)
-        if runner is not None:
+        if runner is not None and _belongs_to(runner.pid, state_dir):
             runner.send_signal(signal.SIGTERM)
     while living.attempts(state_dir):
         time.sleep(_LOOK_S)
     steps.call([*place.systemctl, "stop", "onetrainer-run@*.service"], may_fail=True)
 
 
+def _belongs_to(pid: int, state_dir: Path) -> bool:
+    """Whether the state directory's owner could signal *pid* himself: what he wrote down must not make root signal somebody else's."""
+    try:
+        return Path(f"/proc/{pid}").stat().st_uid == state_dir.stat().st_uid
+    except OSError:
+        return False
+
+
 def _purge(steps: Steps, place: Place, state_dir: Path, *, has_made_user: bool) -> None:
     steps.remove(state_dir)
-    steps.remove(place.settings)
-    if not place.is_user:
-        steps.remove(place.settings.parent)
-        if has_made_user and _has_user(SERVICE_USER):
-            steps.call(["userdel", SERVICE_USER], may_fail=True)
+    steps.remove(place.settings.parent)
+    if has_made_user and _has_user(SERVICE_USER):
+        steps.call(["userdel", SERVICE_USER], may_fail=True)
 
 
 def _has_user(name: str) -> bool:
