@@ -14,7 +14,7 @@ from daemon.runs.view import RunView
 from daemon.samples.index import SampleIndex
 from daemon.samples.names import SampleInfo, describe, moment_us
 from daemon.samples.watch import SampleWatch
-from ipc.journal import JournalReader
+from daemon.supervisor.past_samples import told_samples
 from ipc.run_directory import RunDirectory
 
 _LOG = logging.getLogger(__name__)
@@ -75,7 +75,9 @@ class Sightings:
         samples_dir = run.view.samples_dir
         if samples_dir is None or run.run_id in self._folders:
             return
-        folder = _Folder(run, SampleIndex(Path(samples_dir)), _announced(run.directory))
+        told = [info for _, info in told_samples(run.directory)]
+        folder = _Folder(run, SampleIndex(Path(samples_dir)), {info.path for info in told})
+        folder.index.preload(reversed(told))
         self._folders[run.run_id] = folder
         self._watch.add(run.run_id, Path(samples_dir))
 
@@ -140,14 +142,3 @@ async def _let_others_work(number: int) -> None:
     """Thousands may be found at once, and each is a record in a journal."""
     if number % _PORTION == _PORTION - 1:
         await asyncio.sleep(0)
-
-
-def _announced(directory: RunDirectory) -> set[str]:
-    reader = JournalReader(directory.daemon)
-    found: set[str] = set()
-    try:
-        while records := reader.read():
-            found.update(record["sample"]["path"] for record in records if record.get("type") == "sample.found")
-    finally:
-        reader.close()
-    return found
