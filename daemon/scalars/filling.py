@@ -30,6 +30,7 @@ class Filler:
         self._lock = threading.Lock()
         self._store: ScalarStore | None = None
         self._readers: dict[tuple[int, str], JournalReader] = {}
+        self._places: dict[tuple[int, str], Place] = {}
         self._is_remade = False
 
     @property
@@ -87,15 +88,17 @@ class Filler:
         if (reader := self._readers.get(key)) is None:
             if not folder.is_dir():
                 return False
-            reader = self._readers[key] = self._reader(attempt.number, name, folder)
+            self._places[key] = self._opened().place(*key)
+            reader = self._readers[key] = self._reader(self._places[key], folder)
         records = reader.read(_PORTION_BYTES)
         if not records:
             return False
-        self._opened().add(attempt.number, name, columns_of(records), Place(reader.seq, *reader.position))
+        place = Place(reader.seq, *reader.position)
+        self._opened().add(attempt.number, name, columns_of(records), self._places[key], place)
+        self._places[key] = place
         return True
 
-    def _reader(self, attempt: int, name: str, folder: Path) -> JournalReader:
-        place = self._opened().place(attempt, name)
+    def _reader(self, place: Place, folder: Path) -> JournalReader:
         segment = folder / f"{place.segment:012d}.jsonl"
         if place.segment and segment.exists() and segment.stat().st_size < place.offset:
             # After a power cut a journal may be shorter than what was read of it; what it says now counts.

@@ -8,15 +8,21 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import orjson
 
 from daemon.errors import UnavailableError
 from daemon.scalars.query import Query
+from ipc.run_directory import RunDirectory
 
 _LOG = logging.getLogger(__name__)
-_FAILED = 2**32 - 1
+FAILED = 2**32 - 1
+"""Stands in the place of a length: an error follows."""
+
+UNFILLED = "unfilled"
+"""The code of an error that kept a store from being filled."""
+
 _ANSWER_S = 60.0
 _IDLE_S = 60.0
 _AT_ONCE = 2
@@ -44,24 +50,41 @@ class Helpers:
         for process in list(self._all):
             await self._end(process)
 
-    async def answer(self, path: Path, run_id: str, query: Query, is_complete: bool) -> AsyncGenerator[bytes]:
+    def answer(self, path: Path, run_id: str, query: Query, is_complete: bool) -> AsyncGenerator[bytes]:
         """As `query.answer`, in a helper. Close it where it is not read to its end.
 
         Raises:
             UnavailableError: no helper can be started, or it does not answer.
         """
+        return self._converse(["answer", str(path), run_id, query.to_json(), is_complete])
+
+    async def fill(self, directory: RunDirectory, budget_s: float) -> bool:
+        """As `Filler.fill`, in a helper.
+
+        Raises:
+            OSError: as there.
+            UnavailableError: as `answer`.
+        """
+        try:
+            return b"true" in [piece async for piece in self._converse(["fill", str(directory.path), budget_s])]
+        except UnavailableError as error:
+            if error.code == UNFILLED:
+                raise OSError(error.message) from error
+            raise
+
+    async def _converse(self, question: list[Any]) -> AsyncGenerator[bytes]:
         async with self._places:
             process = await self._take()
             is_done = False
             try:
                 assert process.stdin is not None
-                process.stdin.write(orjson.dumps([str(path), run_id, query.to_json(), is_complete]) + b"\n")
+                process.stdin.write(orjson.dumps(question) + b"\n")
                 while piece := await _frame(process):
                     yield piece
                 is_done = True
             except (OSError, TimeoutError, asyncio.IncompleteReadError) as error:
                 why = "it does not answer" if isinstance(error, TimeoutError) else "it has died; the log says more"
-                raise UnavailableError(f"the helper that thins scalars out failed: {why}; ask again", code="no_scalars") from error
+                raise UnavailableError(f"the helper for scalars failed: {why}; ask again", code="no_scalars") from error
             finally:
                 if is_done:
                     self._give_back(process)
@@ -82,7 +105,7 @@ class Helpers:
                 env={**os.environ, **_ENVIRONMENT}, start_new_session=True,
             )  # fmt: skip
         except OSError as error:
-            raise UnavailableError(f"no helper can be started to thin scalars out: {error}", code="no_scalars") from error
+            raise UnavailableError(f"no helper for scalars can be started: {error}", code="no_scalars") from error
         self._all.add(process)
         return process
 
@@ -113,7 +136,7 @@ async def _frame(process: Process) -> bytes:
     assert process.stdout is not None
     async with asyncio.timeout(_ANSWER_S):
         length = int.from_bytes(await process.stdout.readexactly(4), "big")
-        if length == _FAILED:
+        if length == FAILED:
             message, code = orjson.loads(await _frame(process))
             raise UnavailableError(message, code=code)
         return await process.stdout.readexactly(length)

@@ -19,6 +19,7 @@ LOOK_S = 5.0
 """How far a store lags that nobody asks: an answer fills it first. Often enough, and seldom enough to spare the disk."""
 
 _PORTION_S = 0.05
+_STINT_S = 0.5
 _WAIT_S = 1.0
 
 
@@ -111,17 +112,23 @@ class ScalarKeeper:
         desk = self._desk(directory)
         while True:
             async with desk.lock:
-                is_complete = await self._portion(desk, directory.run_id)
+                is_complete = await self._portion(desk, directory)
             if is_complete or desk.trouble:
                 return is_complete
             if loop.time() >= deadline:
                 return False
             await asyncio.sleep(0)
 
-    async def _portion(self, desk: _Desk, run_id: str) -> bool:
+    async def _portion(self, desk: _Desk, directory: RunDirectory) -> bool:
+        """What a live training has added is taken in here, in a thread. A store that is far behind is filled by a helper: a thread that
+        computes for long makes the loop wait for the interpreter's lock."""
+        run_id = directory.run_id
         try:
             is_complete = await asyncio.to_thread(desk.filler.fill, _PORTION_S)
-        except OSError as error:
+            if not is_complete:
+                await asyncio.to_thread(desk.filler.close)
+                is_complete = await self._helpers.fill(directory, _STINT_S)
+        except (OSError, UnavailableError) as error:
             if desk.trouble != str(error):
                 _LOG.error("the scalars of run %s cannot be kept, which is tried again: %s", run_id, error)
             desk.trouble = str(error)

@@ -122,13 +122,15 @@ class ScalarStore:
         found = self._connection.execute("SELECT seq, segment, offset FROM place WHERE attempt = ? AND journal = ?", (attempt, journal))
         return Place(*(found.fetchone() or ()))
 
-    def add(self, attempt: int, journal: str, columns: Mapping[str, Columns], place: Place) -> None:
-        """Add *columns*, which go on to *place* of the journal: all of it, or nothing of it.
+    def add(self, attempt: int, journal: str, columns: Mapping[str, Columns], before: Place, place: Place) -> None:
+        """Add *columns*, which go from *before* to *place* of the journal: all of it, or nothing of it.
 
         Raises:
-            sqlite3.Error: nothing was added.
+            sqlite3.Error: nothing was added; also where somebody else has (the helper of a daemon that was killed).
         """
         with self._transaction():
+            if self.place(attempt, journal) != before:
+                raise sqlite3.OperationalError("somebody else is filling it")
             for tag, new in columns.items():
                 self._append(self._series_id(attempt, tag, new), new)
             row = (attempt, journal, *place)
