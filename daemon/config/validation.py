@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
+from jsonschema import ValidationError
 from jsonschema.protocols import Validator as SchemaValidator
 
 from daemon.config import config_paths, rules, schema_words
@@ -68,6 +69,9 @@ class Validator:
         described = self._source()
         judged = judgeable(config, described.schema)
         found = [*_of_knowledge(described), *islice(judged.findings, MAX_FINDINGS)]
+        if judged.is_unreadable:
+            found += _refused_paths(config, described, self._roots)
+            return _told(found, is_starting=is_starting)
         found += islice(self._of_values(config, described, judged), MAX_FINDINGS)
         found += islice(schema_words.of_other_keys(config, described.schema, judged.retired), MAX_FINDINGS)
         found += self._of_meaning(View(config, described, self._roots, judged.uncertain), found)
@@ -88,13 +92,13 @@ class Validator:
         doubtful = {key: value for key, value in config.items() if key not in compiled.quick or not compiled.quick[key](value)}
         for error in compiled.validator.iter_errors(doubtful if compiled.quick else dict(config)):
             for finding in schema_words.of_error(error):
-                if not judged.is_loose(tuple(error.absolute_path)):
+                if not judged.is_loose(tuple(error.absolute_path)) and not (judged.is_older and _is_old_null(error)):
                     yield finding
 
     def _of_meaning(self, view: View, found: list[Finding]) -> Iterator[Finding]:
         """Paths and rules; of a value that is an error already they say nothing more."""
         view.wrong |= {finding.pointer for finding in found if finding.level == "error"}
-        given = {key: value for key, value in view.config.items() if view.is_given(key)}
+        given = _as_read({key: value for key, value in view.config.items() if view.is_given(key)}, view.described)
         for path_finding in config_paths.check(given, view.described.root, self._roots):
             finding = of_line(path_finding.line, "error" if path_finding.is_error else "incomplete", is_refused=path_finding.is_refused)
             if finding.level == "error":
@@ -129,10 +133,38 @@ class _Compiled:
         return cls(described, validator_of(described.schema), quick)
 
 
+def _is_old_null(error: ValidationError) -> bool:
+    """OneTrainer itself wrote null for a switch that is off, until 2024, and reads it as off."""
+    return error.instance is None and error.validator == "type" and error.validator_value == "boolean"
+
+
 def _of_knowledge(described: Described) -> Iterator[Finding]:
     if not described.is_known:
         why = described.problem or "it has not described itself yet"
         yield Finding("warning", "", f"the values are not judged, since the trainer's own description of them is missing: {why}")
+
+
+def _refused_paths(config: Mapping[str, Any], described: Described, roots: Roots) -> list[Finding]:
+    """What the client may not name, whatever else is wrong with the config."""
+    found = config_paths.check(_as_read(dict(config), described), described.root, roots)
+    return [of_line(one.line, "error", is_refused=True) for one in found if one.is_refused]
+
+
+def _as_read(config: dict[str, Any], described: Described) -> dict[str, Any]:
+    """*config* with the numbers that stand for texts as these texts, where paths are looked for: `5` is a folder of that name."""
+    if not has_text_numbers(described.schema):
+        return config
+    texts = {key for key, one in described.root["properties"].items() if one.get("type") == "string"}
+    read = {key: str(value) if key in texts and _is_number(value) else value for key, value in config.items()}
+    if isinstance(concepts := read.get("concepts"), list):
+        read["concepts"] = [
+            {**one, "path": str(one["path"])} if isinstance(one, dict) and _is_number(one.get("path")) else one for one in concepts
+        ]
+    return read
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _told(found: Iterable[Finding], *, is_starting: bool, config: dict[str, Any] | None = None) -> Validation:

@@ -25,6 +25,9 @@ class Judgeable:
     loose: set[Path] = field(default_factory=set)
     retired: dict[Path, frozenset[str]] = field(default_factory=dict)
     uncertain: frozenset[str] = frozenset()
+    is_older: bool = False
+    is_unreadable: bool = False
+    """Its version is none that this OneTrainer knows: nothing in it can be judged."""
 
     def is_loose(self, path: Path) -> bool:
         return bool(self.loose) and any(path[:length] in self.loose for length in range(1, len(path) + 1))
@@ -39,6 +42,8 @@ def judgeable(config: Mapping[str, Any], schema: Schema) -> Judgeable:
         return found
     for path, value, place in _objects(config, schema, schema, ()):
         _judge(found, path, value, place)
+        if found.is_unreadable:
+            break
     return found
 
 
@@ -48,6 +53,7 @@ def _judge(found: Judgeable, path: Path, value: Mapping[str, Any], place: Schema
     if not isinstance(version, int) or isinstance(version, bool) or not 0 <= version <= known:
         message = f"{version!r} is unknown to this OneTrainer, which knows {known}; update OneTrainer"
         found.findings.append(Finding("error", where, message[:200]))
+        found.is_unreadable = not path
         return
     between = place.get("x-migrations", {}).get(str(version))
     if between is None:
@@ -59,6 +65,7 @@ def _judge(found: Judgeable, path: Path, value: Mapping[str, Any], place: Schema
         )
         found.findings.append(Finding("error", where, message))
     if not path:
+        found.is_older = True
         message = (
             f"the config is of version {version}, and OneTrainer migrates it to {known} first: "
             "what that changes is judged with deep=true only"

@@ -33,7 +33,7 @@ def check_onetrainer(train_config: Any, values: "Mapping[str, Any]") -> "dict[st
     try:
         landing = apply(config, values, migrate=is_versioned(values))
     except ConfigError as error:
-        return {"refused": [{"path": [], "message": str(error)}], "unknown": [], "config": None}
+        return {"refused": [{"path": [], "message": str(error)}], "unknown": [], "config": None}  # its version, or a migration
     return {
         "refused": [
             {"path": refusal.path, "message": refusal.sentence.removeprefix(f"{name_of(refusal.path)}: ")} for refusal in landing.refused

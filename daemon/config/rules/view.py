@@ -66,9 +66,9 @@ class View:
         return self.value(*path) is True
 
     def concepts(self) -> list[tuple[int, Mapping[str, Any]]] | None:
-        """The enabled ones, with their index; None when they are in a file."""
+        """The enabled ones, with their index; None when they are in a file, or something is wrong with one."""
         value = self.value("concepts")
-        if not isinstance(value, list):
+        if not isinstance(value, list) or any(one.startswith("/concepts/") for one in self.wrong):
             return None
         return [(index, one) for index, one in enumerate(value) if isinstance(one, Mapping) and one.get("enabled", True) is not False]
 

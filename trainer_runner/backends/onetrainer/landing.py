@@ -28,6 +28,13 @@ class Landing(NamedTuple):
     unknown: "list[tuple[str | int, ...]]"
 
 
+class How(NamedTuple):
+    """*migrate*: what is inside is migrated, too. *has_old_nulls*: OneTrainer wrote null for a switch that is off, until 2024."""
+
+    migrate: bool
+    has_old_nulls: bool
+
+
 def name_of(path: "tuple[str | int, ...]") -> str:
     """`concepts[0].path`, as messages have it."""
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
@@ -40,6 +47,7 @@ def apply(target: Any, data: "Mapping[str, Any]", at: "tuple[str | int, ...]" = 
         ConfigError: it is of a version that this OneTrainer does not know, or its migration fails.
     """
     current = _migrated(target, data, at) if migrate else dict(data)
+    is_older = migrate and data.get("__version", 0) < target.config_version
     options: dict[str, Any] = {"migrate": migrate}
     if "migrate" not in inspect.signature(target.from_dict).parameters:
         # Until 2026 it always migrated, what is inside as well: the present version is what keeps it from the outermost.
@@ -48,7 +56,7 @@ def apply(target: Any, data: "Mapping[str, Any]", at: "tuple[str | int, ...]" = 
     with contextlib.redirect_stdout(io.StringIO()):  # "Could not set epochs as two": told below, with its whole name
         target.from_dict(copy.deepcopy(current), **options)
     landing = Landing([], [])
-    _compare(target, current, at, landing, migrate)
+    _compare(target, current, at, landing, How(migrate, is_older))
     return landing
 
 
@@ -75,7 +83,7 @@ def _migrated(target: Any, data: "Mapping[str, Any]", at: "tuple[str | int, ...]
     return current
 
 
-def _compare(target: Any, data: "Mapping[str, Any]", at: "tuple[str | int, ...]", landing: Landing, migrate: bool) -> None:
+def _compare(target: Any, data: "Mapping[str, Any]", at: "tuple[str | int, ...]", landing: Landing, how: How) -> None:
     for key, value in data.items():
         if key.startswith("__"):
             continue
@@ -85,28 +93,39 @@ def _compare(target: Any, data: "Mapping[str, Any]", at: "tuple[str | int, ...]"
             continue
         kind, got = target.types[key], getattr(target, key)
         if value is None:
-            if not target.nullables[key] and _default(target, key) is not None:
+            may_be = target.nullables[key] or _default(target, key) is None or (kind is bool and how.has_old_nulls)
+            if not may_be:
                 _refuse(landing, here, value, kind)
             continue
         origin = get_origin(kind) or kind
         inner = get_args(kind)[-1] if get_args(kind) else None
+        if is_config(inner) and (odd := _no_objects(value)):
+            for place in odd:  # for one of them OneTrainer keeps none: what is wrong is these alone
+                _refuse(landing, (*here, place), value[place], inner)
+            continue
         if is_config(kind) and isinstance(value, Mapping):
-            _nested(got, value, here, landing, migrate)
+            _nested(got, value, here, landing, how)
         elif origin is list and isinstance(value, list) and is_config(inner) and isinstance(got, list) and len(got) == len(value):
             for index, (item, item_value) in enumerate(zip(got, value, strict=True)):
-                _nested(item, item_value, (*here, index), landing, migrate)
+                _nested(item, item_value, (*here, index), landing, how)
         elif origin is dict and isinstance(value, Mapping) and is_config(inner) and isinstance(got, dict) and got.keys() == value.keys():
             for entry, item_value in value.items():
-                _nested(got[entry], item_value, (*here, entry), landing, migrate)
+                _nested(got[entry], item_value, (*here, entry), landing, how)
         elif is_config(kind) or (is_config(inner) and got != value) or not (fits(kind, value) and _has_landed(origin, value, got)):
             _refuse(landing, here, value, kind)
 
 
-def _nested(target: Any, value: Any, at: "tuple[str | int, ...]", landing: Landing, migrate: bool) -> None:
+def _no_objects(value: Any) -> "list[Any]":
+    """Where *value*, a list or an object that holds configs, holds something else."""
+    places = enumerate(value) if isinstance(value, list) else value.items() if isinstance(value, Mapping) else ()
+    return [place for place, inner in places if not isinstance(inner, Mapping)]
+
+
+def _nested(target: Any, value: Any, at: "tuple[str | int, ...]", landing: Landing, how: How) -> None:
     if not isinstance(value, Mapping):
         landing.refused.append(Refusal(at, f"{name_of(at)}: {value!r} is not allowed; it must be an object"))
         return
-    _compare(target, _migrated(target, value, at) if migrate else value, at, landing, migrate)
+    _compare(target, _migrated(target, value, at) if how.migrate else value, at, landing, how)
 
 
 def _default(target: Any, key: str) -> Any:
