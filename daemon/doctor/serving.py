@@ -4,6 +4,7 @@ import errno
 import json
 import logging
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -22,7 +23,7 @@ from ipc.locks import is_locked
 
 _ANSWER_S = 5.0
 _UNIT = "onetrainerd.service"
-_PROPERTIES = ("LoadState", "ActiveState", "SubState", "UnitFileState", "FragmentPath", "NeedDaemonReload", "Result")
+_PROPERTIES = ("LoadState", "ActiveState", "SubState", "UnitFileState", "FragmentPath", "NeedDaemonReload", "Result", "ExecStart")
 
 
 def port(case: Case) -> Iterator[Finding]:
@@ -106,8 +107,12 @@ def unit(case: Case) -> Iterator[Finding]:
     shown = {manager: _shown(systemctl, manager) for manager in managers}
     there = {manager: facts for manager, facts in shown.items() if facts.get("LoadState") not in (None, "not-found")}
     if not there:
-        yield ok("unit", f"{_UNIT} is not installed: the daemon runs as long as the terminal that started it")
+        yield ok("unit", f"{_UNIT} is not installed: `onetrainerd install` makes the daemon start with the machine")
     for (manager,), facts in there.items():
+        program = re.search(r"path=(\S+)", facts.get("ExecStart", ""))
+        if program and not os.access(program[1], os.X_OK):
+            what = f"{facts.get('FragmentPath') or _UNIT} starts {program[1]}, which is not there or not to be run by this user"
+            yield warn("unit", what, "onetrainerd install, from where onetrainerd is now, writes the unit anew")
         yield judged(f"systemctl {manager} " if manager == "--user" else "systemctl ", facts)
 
 
