@@ -18,6 +18,8 @@ from ipc.run_directory import RunDirectory
 
 _RECENT = 1024
 _CHECKPOINT_EVERY = 2048
+_PORTION = 256
+"""A record of `steps` may hold hundreds of rows: some milliseconds of the loop's time."""
 _REPLAY_BYTES = 32 << 10
 """At once, by each of any number of clients that read what is not in memory any more."""
 _UNSYNCED = frozenset({"sample.found"})
@@ -77,7 +79,7 @@ class History:
         self._count(len(entries))
         return entries
 
-    def catch_up(self, limit: int = _CHECKPOINT_EVERY) -> int:
+    def catch_up(self, limit: int = _PORTION) -> int:
         """As `advance`, where nobody waits for the entries: returns how many records were taken in.
 
         Of steps in a row only the last is folded, which comes to the same view many times faster.
