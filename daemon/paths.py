@@ -47,17 +47,22 @@ class Roots:
         return path
 
     def resolve_for_trainer(self, text: str, key: str, *, hidden: bool = False) -> Path:
-        """The path that a trainer opens when its config says *text*: as `resolve`, in each way in which a trainer may read it.
+        """The path that a trainer opens when its config says *text*; as `readings`, and the first of them."""
+        return self.readings(text, key, hidden=hidden)[0]
+
+    def readings(self, text: str, key: str, *, hidden: bool = False) -> list[Path]:
+        """The paths that a trainer may open when its config says *text*: as `resolve`, in each way in which a trainer may read it.
 
         OneTrainer opens `~` as a folder of that name, and turns `\\` into `/` (path_util.canonical_join); `x/../y` is y to whoever
         tidies paths up first, and beside the target of the link x to the kernel. All of them must lie inside.
         """
         slashed = text.replace("\\", "/")
-        readings = {one: self._real(one, key) for one in {text, slashed, os.path.normpath(text), os.path.normpath(slashed)}}
-        for path in readings.values():
+        texts = dict.fromkeys((text, slashed, os.path.normpath(text), os.path.normpath(slashed)))
+        found = [self._real(one, key) for one in texts]
+        for path in found:
             self._refuse(path, text, key, hidden=hidden)
         # `~` means the home folder to the daemon, which reads a config's lists itself.
-        return self.resolve(text, key, hidden=hidden) if text[:1] == "~" else readings[text]
+        return [self.resolve(text, key, hidden=hidden), *found] if text[:1] == "~" else found
 
     def contains(self, path: Path) -> bool:
         """Whether *path*, already resolved, lies in a root."""

@@ -35,10 +35,10 @@ def refusal(named: Named, roots: Roots) -> str | None:
     if is_hub_name(named, roots):
         return None
     try:
-        path = roots.resolve_for_trainer(named.text, where, hidden=named.kind in _MAY_BE_HIDDEN)
+        readings = roots.readings(named.text, where, hidden=named.kind in _MAY_BE_HIDDEN)
     except DaemonError as error:
         return error.message
-    return _wrong_kind(path, where)
+    return next(filter(None, (_wrong_kind(path, where) for path in readings)), None)
 
 
 def _wrong_kind(path: Path, where: str) -> str | None:
