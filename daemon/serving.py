@@ -32,6 +32,7 @@ from daemon.telemetry.server import fill_certificate
 from daemon.tls import ServerTls
 from ipc import __version__
 from ipc.atomic import replace_json
+from ipc.core_dumps import forbid_core_dumps
 from ipc.errors import LockHeldError
 from ipc.locks import FileLock
 
@@ -52,6 +53,7 @@ def serve(load: Callable[[], Settings]) -> int:
     logs = Logs(current_request_id)
     logs.set_up(settings.log)
     faulthandler.enable()  # where every thread stands when the watchdog's SIGABRT ends us
+    forbid_core_dumps()
     _raise_descriptor_limit()
     with _state_directory(settings.state_dir):
         asyncio.run(_serve(settings, load, logs))

@@ -70,8 +70,9 @@ def test_a_path_outside_the_roots_is_refused_wherever_it_stands(config: dict[str
     [
         "../../etc", "/etc", "images/../../../../../etc/passwd", "..\\..\\etc\\passwd", "images\\..\\..\\..\\x", "~/../../etc", "~root/x",
         "~nobody-is-called-so/x", "\0", "a\0b", "x" * 300, "x/" * 3000, "\ud800", "link", "link/passwd", "deep/../../outside",
-        "loop", "pipe", "images\\..\\pipe", "socket", "/proc/self/environ", "/dev/zero", "/dev/fd/0", ".ssh/id", "images/.hidden/x", "state/token",
-        "state/runs/000001-abcd/secrets/secrets.json", "state/tokens.json", "state/audit.jsonl.3", "state/current.secrets.json",
+        "loop", "pipe", "images\\..\\pipe", "socket", "/proc/self/environ", "/dev/zero", "/dev/fd/0", ".ssh/id", "images/.hidden/x",
+        "state/runs/000001-abcd/secrets/secrets.json", "state/tokens.json", "state/audit.jsonl.3", "state/token",
+        "state/current.secrets.json",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("key", ["workspace_dir", "concept_file_name"])

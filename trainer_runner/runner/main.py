@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from ipc import PROTOCOL_VERSION, __version__
 from ipc.atomic import read_versioned, replace_json
+from ipc.core_dumps import forbid_core_dumps
 from ipc.locks import FileLock
 from ipc.pipes import open_fifo
 from ipc.process import ProcessIdentity
@@ -58,6 +59,7 @@ def _start_apart(attempt: AttemptDirectory) -> int:
 def _be_the_runner(attempt: AttemptDirectory, tell: int) -> NoReturn:
     status = 1
     try:
+        forbid_core_dumps()
         _redirect(attempt)
         runner = _prepare(attempt)
         StartAnswer(True).send(tell)
