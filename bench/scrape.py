@@ -9,6 +9,7 @@ from pathlib import Path
 import aiohttp
 from aiohttp import web
 
+from daemon.api.keys import SUPERVISOR
 from daemon.api.server import ApiRunner
 from daemon.app import build_app
 from daemon.settings import Settings
@@ -29,8 +30,10 @@ def make_runs(state_dir: Path) -> None:
 
 async def measure(state_dir: Path) -> tuple[list[float], list[float], int]:
     """Seconds of each scrape, by how much the loop was late meanwhile, and the size of an answer."""
-    runner = ApiRunner(build_app(Settings(state_dir=state_dir, backend="builtin", auth="none")))
+    app = build_app(Settings(state_dir=state_dir, backend="builtin", auth="none"))
+    runner = ApiRunner(app)
     await runner.setup()
+    await app[SUPERVISOR].wait_adopted()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     took: list[float] = []
     late: list[float] = []
