@@ -29,7 +29,8 @@ class Ground:
         self.inside, self.outside = self.folder / "inside", self.folder / "outside"
         for place, word in ((self.inside, "harmless"), (self.outside, CANARY)):
             (place / "sub").mkdir(parents=True)
-            for where in (place, place / "sub"):
+            (place / "swap").mkdir()
+            for where in (place, place / "sub", place / "swap"):
                 (where / "canary.json").write_text(json.dumps({"__description": word, "word": word}))
                 (where / "canary.png").write_bytes(picture(word))
                 (where / "canary").write_text(word)
@@ -53,7 +54,8 @@ class Ground:
 
     @contextlib.contextmanager
     def flipping(self) -> Iterator[None]:
-        """`flip` is now the harmless folder, now the one outside, as fast as a thread can, while the context lasts."""
+        """While the context lasts, and as fast as a thread can: the link `flip` leads now to the harmless folder, now outside; and `swap`
+        is now a harmless folder itself, now a link to the one outside, so that a path that was resolved leads out the next moment."""
         done = threading.Event()
 
         def flip() -> None:
@@ -63,6 +65,10 @@ class Ground:
                 fresh.symlink_to(targets[0])
                 fresh.rename(self.inside / "flip")
                 targets.reverse()
+                (self.inside / "swap").rename(self.inside / ".away")
+                (self.inside / "swap").symlink_to(self.outside)
+                (self.inside / "swap").unlink()
+                (self.inside / ".away").rename(self.inside / "swap")
 
         thread = threading.Thread(target=flip)
         thread.start()

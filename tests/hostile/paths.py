@@ -48,7 +48,7 @@ def _trap(ground: Ground, chance: random.Random) -> str:
     """Through a link, a loop, or to a pipe or a device inside the root."""
     trap = chance.choice((
         "link", "link.json", "link.png", "up/outside", "up/up", "loop", "loop/x", "ping", "root/etc/passwd", "proc/environ", "proc/fd/0",
-        "null.json", "zero.png", "deep/..", "deep", "dangling", "flip", "flip", "flip", "pipe", "pipe.json", "pipe.png", "socket",
+        "null.json", "zero.png", "deep/..", "deep", "dangling", "flip", "flip", "swap", "swap", "pipe", "pipe.json", "pipe.png", "socket",
         "sub/../link", "proc/cwd", "root/proc/kmsg", "canary.json/x",
     ))  # fmt: skip
     file = chance.choice(FILES)

@@ -123,7 +123,7 @@ class Attack:
             for path in {f"{base}/{one}" if one[:1] != "/" else one, os.path.normpath(base / one)}:
                 real = os.path.realpath(path)
                 if not any(real == str(root) or real.startswith(f"{root}/") for root in roots) or not _is_plain(real):
-                    return "flip" in text  # which is inside half of the time
+                    return "flip" in text or "swap" in text  # which are inside half of the time
         return True
 
 

@@ -1,0 +1,39 @@
+"""A path is checked, and then its folder becomes a link: what counts is what was opened."""
+
+import time
+from pathlib import Path
+
+from daemon.config.loading import load_config_file
+from daemon.errors import DaemonError
+from daemon.paths import Roots
+from tests.hostile.ground import CANARY, Ground
+
+DEADLINE_S = 60.0
+
+
+def test_a_folder_that_becomes_a_link_after_the_check_leads_nowhere(tmp_path: Path) -> None:
+    """The same is read without the roots, to see that there was something to fall for."""
+    ground = Ground(tmp_path)
+    roots = Roots([ground.inside], ground.inside)
+    read = fallen_for = 0
+    with ground.flipping():
+        end = time.monotonic() + DEADLINE_S
+        while (read < 500 or fallen_for < 3) and time.monotonic() < end:
+            try:
+                path = roots.resolve("swap/canary.json")
+            except DaemonError:
+                continue
+            read += is_harmless(path, roots)
+            fallen_for += not is_harmless(path, None)
+    assert read >= 500
+    assert fallen_for >= 1
+
+
+def is_harmless(path: Path, roots: Roots | None) -> bool:
+    """Whether what was read, or refused, is not what lies outside; with the roots it must be."""
+    try:
+        word = load_config_file(path, roots)["word"]
+    except DaemonError:
+        return True
+    assert roots is None or word != CANARY
+    return bool(word != CANARY)
