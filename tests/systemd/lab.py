@@ -214,9 +214,7 @@ class Lab:
             with self._limited_by_v1(launcher, f"/run/v1/{group.name}/cgroup.procs"):
                 yield
         finally:
-            for pid in (group / "cgroup.procs").read_text().split():
-                (group.parent / "cgroup.procs").write_text(pid)
-            group.rmdir()
+            wait_until(lambda: _dissolve(group), f"{group} to be empty")
 
     @contextlib.contextmanager
     def _limited_by_v1(self, launcher: str, procs: str) -> Iterator[None]:
@@ -314,6 +312,17 @@ def booted(folder: Path) -> Iterator[Lab]:
         yield lab
     finally:
         lab.close()
+
+
+def _dissolve(group: Path) -> bool:
+    """Move who is in a v1 control group to its parent, and remove it; False when somebody was still on his way out."""
+    try:
+        for pid in (group / "cgroup.procs").read_text().split():
+            (group.parent / "cgroup.procs").write_text(pid)
+        group.rmdir()
+    except OSError:
+        return False
+    return True
 
 
 def kill(pid: int, number: signal.Signals, lab: Lab) -> None:

@@ -65,6 +65,7 @@ def install(wishes: Wishes) -> None:
     else:
         steps.remove(place.direct)
     _bring_up(steps, place, launcher, is_socket_new=SOCKET in changed, starts=wishes.starts)
+    _note_what_cannot_be_written(steps, owner, settings, dry_run=wishes.dry_run)
     _say_what_next(steps, place, settings)
 
 
@@ -127,7 +128,7 @@ def _make_user(steps: Steps, place: Place, owner: Owner, facts: Facts) -> None:
 
 def _refuse_unreadable(owner: Owner, settings: Settings, *, dry_run: bool) -> None:
     """The service's user must be able to run what the units name: a venv below /root is the usual mistake."""
-    if os.geteuid() != 0 or (dry_run and not owner.is_there):
+    if not _can_try(owner, dry_run=dry_run):
         return
     programs = [[sys.executable, "-I", "-c", "import daemon.cli.main"]]
     if settings.onetrainer.home:
@@ -135,10 +136,7 @@ def _refuse_unreadable(owner: Owner, settings: Settings, *, dry_run: bool) -> No
         programs.append([str(python), "-c", "pass"])
     for program in programs:
         try:
-            tried = subprocess.run(
-                program, cwd="/", env={"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "HOME": str(owner.home)},
-                user=owner.name, group=owner.group, extra_groups=[], capture_output=True, text=True, timeout=120, check=False,
-            )  # fmt: skip
+            tried = _as_owner(owner, program)
         except OSError as error:
             why = error.strerror or str(error)
         else:
@@ -150,6 +148,26 @@ def _refuse_unreadable(owner: Owner, settings: Settings, *, dry_run: bool) -> No
             "/opt/OneTrainer), or name a user who can with --service-user",
             code="unreadable",
         )
+
+
+def _note_what_cannot_be_written(steps: Steps, owner: Owner, settings: Settings, *, dry_run: bool) -> None:
+    home = settings.onetrainer.home
+    if home and _can_try(owner, dry_run=dry_run) and _as_owner(owner, ["test", "-w", str(home)]).returncode != 0:
+        steps.note(
+            f"user {owner.name} cannot write to {home}, where OneTrainer keeps caches and default workspaces: chown -R {owner.name}: {home}"
+        )
+
+
+def _can_try(owner: Owner, *, dry_run: bool) -> bool:
+    """Only root can be somebody else; and in a dry run the user may not have been made."""
+    return os.geteuid() == 0 and (owner.is_there or not dry_run)
+
+
+def _as_owner(owner: Owner, program: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        program, cwd="/", env={"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "HOME": str(owner.home)},
+        user=owner.name, group=owner.group, extra_groups=[], capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
 
 
 def _bring_up(steps: Steps, place: Place, launcher: str, *, is_socket_new: bool, starts: bool) -> None:

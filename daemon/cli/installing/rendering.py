@@ -13,7 +13,7 @@ from daemon.settings import Settings
 
 _FIELD = re.compile(r"@([a-z_]+)@")
 _HOMES = tuple(Path(name) for name in ("/home", "/root", "/run/user"))
-_TEMPORARY = tuple(Path(name) for name in ("/tmp", "/var/tmp"))  # noqa: S108 - what PrivateTmp hides
+_TEMPORARY = tuple(Path(name) for name in ("/tmp", "/var/tmp"))  # noqa: S108  # nosec B108 - what PrivateTmp hides
 _STOP_MARGIN_S = 90
 _MEMORY = re.compile(r"\d+(\.\d+)?[KMGT]?|\d+(\.\d+)?%|infinity")
 
@@ -68,10 +68,18 @@ def _values(facts: Facts) -> dict[str, str]:
         "groups": " ".join(facts.groups),
         # A folder that is not there (yet) must not keep the unit from starting.
         "write_paths": " ".join(word(root, before="-") for root in roots),
+        "secret_paths": " ".join(word(path, before="-") for path in _secrets(settings)),
         "protect_home": "read-only" if _any_below(_HOMES, [*roots, *programs]) else "yes",
         "private_tmp": "no" if _any_below(_TEMPORARY, [*roots, *programs]) else "yes",
         "stop_s": f"{stop_s:.0f}",
     }
+
+
+def _secrets(settings: Settings) -> list[Path]:
+    """What the daemon keeps for itself (PROTOCOL.md, the state directory)."""
+    rotated = [f"audit.jsonl.{number}" for number in range(1, 6)]
+    names = ["token", "tokens.json", "current.secrets.json", "audit.jsonl", *rotated]
+    return [*(settings.state_dir / name for name in names), *filter(None, [settings.tls.key])]
 
 
 def word(value: str | Path, *, before: str = "", in_command: bool = False) -> str:
