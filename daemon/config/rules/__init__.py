@@ -15,9 +15,11 @@ OF_ONETRAINER: tuple[Rule, ...] = (
     kinds.method_of_model, kinds.format_of_method, models.base_model, models.other_models, data.missing_samples, data.no_validation_data,
     amounts.at_least_one, amounts.only_cache, amounts.cloud, resolutions.not_a_resolution,
 )  # fmt: skip
+OF_THE_BUILTIN: tuple[Rule, ...] = (resolutions.not_the_builtins,)
 
 
 def apply(view: View) -> Iterator[Finding]:
     """Everything that the rules of the view's trainer find."""
-    for rule in (*OF_EVERY_TRAINER, *(OF_ONETRAINER if view.described.backend == "onetrainer" else ())):
+    own = OF_ONETRAINER if view.described.backend == "onetrainer" else OF_THE_BUILTIN
+    for rule in (*OF_EVERY_TRAINER, *own):
         yield from rule(view)

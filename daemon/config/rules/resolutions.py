@@ -21,6 +21,19 @@ def not_a_resolution(view: View) -> Iterator[Finding]:
                 yield from _of_text(str(text), f"/concepts/{index}/image/resolution_override")
 
 
+def not_the_builtins(view: View) -> Iterator[Finding]:
+    """The built-in trainer reads a text as the number in it, which has limits that a pattern cannot say."""
+    text = view.value("resolution")
+    alternatives = view.described.root.get("properties", {}).get("resolution", {}).get("anyOf", ())
+    limits = next((one for one in alternatives if one.get("type") == "integer"), None)
+    if limits is None or not isinstance(text, str) or not re.fullmatch(r"[0-9]{1,9}", text):
+        return
+    low, high, step = limits.get("minimum", 1), limits.get("maximum", 10**9), limits.get("multipleOf", 1)
+    if not low <= int(text) <= high or int(text) % step:
+        message = f"{shown(text)} is no resolution of this trainer; allowed: from {low} to {high}, a multiple of {step}"
+        yield Finding("error", "/resolution", message)
+
+
 def _check(view: View, path: tuple[str, ...], where: str) -> Iterator[Finding]:
     text = view.text(*path)
     if text is not None:
