@@ -22,6 +22,8 @@ def test_a_dry_run_says_each_step_and_does_none(tmp_path: Path) -> None:
     ):  # fmt: skip
         assert line in told.stdout
     assert "http://127.0.0.1:9000" in told.stdout
+    assert "low-port.conf" not in told.stdout
+    assert "onetrainerd.service.d/low-port.conf" in run(tmp_path, "install", "--dry-run", "--port", "80").stdout
     user = run(tmp_path, "install", "--user", "--dry-run", HOME=str(tmp_path), XDG_RUNTIME_DIR=str(tmp_path / "run"), XDG_CONFIG_HOME="")
     assert f"would write  {tmp_path}/.config/systemd/user/onetrainerd.service" in user.stdout
     assert "systemctl --user daemon-reload" in user.stdout

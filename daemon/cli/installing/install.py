@@ -20,6 +20,8 @@ from daemon.settings import Settings, SettingsError, load_settings
 from daemon.supervisor.checkout import find_onetrainer
 
 _GPU_GROUPS = ("video", "render")
+_FIRST_OPEN_PORT = 1024
+_LOW_PORT = "[Service]\nCapabilityBoundingSet=CAP_NET_BIND_SERVICE\nAmbientCapabilities=CAP_NET_BIND_SERVICE\n"
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,10 @@ def install(wishes: Wishes) -> None:
         steps.write(place.direct, (data_folder("systemd") / "onetrainerd.service.d" / "direct.conf").read_text())
     else:
         steps.remove(place.direct)
+    if 0 < settings.port < _FIRST_OPEN_PORT and not place.is_user:
+        steps.write(place.low_port, _LOW_PORT)
+    else:
+        steps.remove(place.low_port)
     _bring_up(steps, place, launcher, is_socket_new=SOCKET in changed, starts=wishes.starts)
     _note_what_cannot_be_written(steps, owner, settings, dry_run=wishes.dry_run)
     _say_what_next(steps, place, settings)
@@ -103,7 +109,10 @@ def _settings(place: Place, owner: Owner, wishes: dict[str, object]) -> tuple[st
         draft = Path(folder) / place.settings.name
         draft.write_text(text)
         try:
-            return text, load_settings({"config": str(draft)}, environ, cwd)
+            settings = load_settings({"config": str(draft)}, environ, cwd)
+            if not place.is_user:  # the unit's working directory, to which a relative root is relative, is known only now
+                settings = load_settings({"config": str(draft)}, environ, settings.state_dir)
+            return text, settings
         except SettingsError as error:
             raise SettingsError(error.message.replace(str(draft), str(place.settings))) from error
 

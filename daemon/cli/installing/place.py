@@ -40,6 +40,11 @@ class Place:
         return self.units / f"{SERVICE}.d" / "direct.conf"
 
     @property
+    def low_port(self) -> Path:
+        """The drop-in that is there when the daemon listens on a port below 1024."""
+        return self.units / f"{SERVICE}.d" / "low-port.conf"
+
+    @property
     def memory(self) -> Path:
         """The drop-in with a training's limits of memory."""
         return self.units / f"{RUN}.d" / "memory.conf"
@@ -47,7 +52,7 @@ class Place:
     def files(self) -> list[Path]:
         """All that an installation may consist of, besides settings and state."""
         named = [self.units / name for name in (SERVICE, SOCKET, RUN)]
-        return [*named, self.direct, self.memory, *filter(None, (self.sysusers, self.tmpfiles))]
+        return [*named, self.direct, self.low_port, self.memory, *filter(None, (self.sysusers, self.tmpfiles))]
 
     def installed_user(self) -> str | None:
         """Who an installation that is there already runs as."""
