@@ -68,9 +68,14 @@ class CommandDesk:
             del self._waiting[command.id]
 
     def close(self) -> None:
-        """The runner is gone, and its journal read out: who still waits to be accepted waits for nothing."""
+        """The runner is gone, and its journal read out: who still waits to be accepted waits for nothing. A stop has what it wanted: on a
+        full disk a runner obeys, and cannot write down that it does."""
         for waiting in self._waiting.values():
-            if not waiting.accepted.done() and not waiting.answered.done():
+            if waiting.accepted.done() or waiting.answered.done():
+                continue
+            if waiting.name == "stop":
+                waiting.accepted.set_result(None)
+            else:
                 waiting.answered.set_result({"type": "command.failed", **_TOO_LATE, "command": waiting.name})
 
     def hear(self, record: Record) -> None:

@@ -66,13 +66,28 @@ async def test_a_command_that_a_runner_about_to_end_never_took_is_a_conflict_at_
     try:
         desk, has_come = CommandDesk(attempt, accept_s=60), asyncio.Event()
         asyncio.get_running_loop().add_reader(pipe, has_come.set)
-        asked = asyncio.create_task(desk.send("stop", {}, 0))
+        asked = asyncio.create_task(desk.send("backup", {}, 0))
         async with asyncio.timeout(10):
             await has_come.wait()
             asyncio.get_running_loop().remove_reader(pipe)
             desk.close()
-            with pytest.raises(ConflictError, match="stop: the run ended before") as caught:
+            with pytest.raises(ConflictError, match="backup: the run ended before") as caught:
                 await asked
         assert caught.value.code == "run_ended"
+    finally:
+        os.close(pipe)
+
+
+async def test_a_stop_has_what_it_wanted_when_the_runner_is_gone(tmp_path: Path) -> None:
+    attempt = AttemptDirectory(tmp_path)
+    os.mkfifo(attempt.control_pipe)
+    pipe = os.open(attempt.control_pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        desk = CommandDesk(attempt, accept_s=60)
+        asked = asyncio.create_task(desk.send("stop", {}, 0))
+        await asyncio.sleep(0)  # it is written, and nobody says that he has heard it: the disk is full
+        desk.close()
+        async with asyncio.timeout(10):
+            assert await asked is None
     finally:
         os.close(pipe)

@@ -58,9 +58,9 @@ async def _ends_while_full(place: Ground, filler: Path, report: Report) -> None:
     daemon = await place.daemon()
     run_id, config = await _train_until_full(place, daemon, filler, report)
     async with daemon.client.post("/training/stop", json={}) as answer:
-        # The runner hears it and obeys; what it cannot do is to write down that it has accepted.
+        # The runner hears it and obeys; what it cannot do is to write down that it has accepted. It has ended, or the daemon says why.
         code = "" if answer.status == 200 else (await answer.json())["details"]["code"]
-        report.exactly("a stop while full answers", code or answer.status, "disk_full")
+        report.exactly("a stop while full is told as it is", code in ("", "disk_full"), expected=True)
     await place.wait_runners_gone()
     record = read_exit(place.run(run_id).attempt(1).exit)
     report.exactly("exit record on the full disk", record and (record.cause, record.code), ("stopped", 0))
