@@ -183,6 +183,8 @@ async def cycles(folder: Path, scale: float, rng: random.Random, report: Report)
         report.show("cycles", count)
         for what, limit in (("descriptors", 0), ("threads", _POOL_THREADS - 1), ("zombies", 0)):
             report.at_most(f"{what} more than before ({before[what]})", after[what] - before[what], limit)
+        if after["descriptors"] > before["descriptors"]:
+            report.show("descriptors at the end", ", ".join(sorted(_targets(pid))))
         report.show("memory for each run kept", f"{(after['memory'] - before['memory']) / count:.0f} KiB")
         await daemon.kill()
         fresh = await place.daemon()
@@ -201,8 +203,8 @@ async def _cycle(place: Ground, daemon: StormDaemon, rng: random.Random) -> None
 
 
 async def _settled(pid: int, before: dict[str, int]) -> dict[str, int]:
-    """What it holds when it has come to rest: idle connections and idle threads need not go at once."""
-    deadline = time.monotonic() + 20
+    """What it holds when it has come to rest: idle connections, threads and helper processes need not go at once."""
+    deadline = time.monotonic() + 90
     while True:
         now = _held(pid)
         if all(now[what] <= before[what] for what in ("descriptors", "threads", "zombies")) or time.monotonic() > deadline:
@@ -217,6 +219,10 @@ def _held(pid: int) -> dict[str, int]:
         "descriptors": len(list((proc / "fd").iterdir())), "threads": len(list((proc / "task").iterdir())),
         "zombies": sum(fields[0] == "Z" and int(fields[1]) == pid for fields in children), "memory": memory_kb(pid),
     }  # fmt: skip
+
+
+def _targets(pid: int) -> list[str]:
+    return [str(path.readlink()) for path in (Path("/proc") / str(pid) / "fd").iterdir()]
 
 
 def _stats() -> list[str]:
