@@ -31,8 +31,11 @@ class Described:
             raise ValueError(f"a catalog of version {value['v']!r}")
         facts = ("commit", "commit_date", "is_modified", "python_version", "torch_version", "cuda_version")
         models = tuple(model for model in value["model_types"] if isinstance(model["name"], str))
+        schema = dict(value["schema"])
+        if not isinstance(resolved(schema, schema).get("properties"), Mapping):
+            raise ValueError("a schema that describes no config")
         return cls(
-            str(value["backend"]), dict(value["schema"]), int(value["config_version"]), models,
+            str(value["backend"]), schema, int(value["config_version"]), models,
             {str(name): dict(parameters) for name, parameters in value["optimizers"].items()},
             tuple(map(str, value["missing"])), {name: value.get(name) for name in facts},
         )  # fmt: skip

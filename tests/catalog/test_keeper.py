@@ -37,6 +37,17 @@ def asked(archive: Path, tmp_path: Path) -> Asked:
     return Asked("onetrainer", Path(sys.executable), home, archive)
 
 
+HOLLOW = json.dumps(
+    {
+        "fingerprint": [],
+        "catalog": {
+            "v": 1, "backend": "onetrainer", "schema": {"$schema": "x", "x-text-numbers": True}, "config_version": 1, "model_types": [],
+            "optimizers": {}, "missing": [],
+        },
+    }
+).encode()  # fmt: skip
+
+
 async def known(catalog: Catalog) -> Described:
     return await catalog.look(wait_s=_DEADLINE_S)
 
@@ -87,7 +98,7 @@ async def test_a_trainer_that_cannot_be_asked_is_a_text_and_an_older_answer_stay
         assert described.is_known
 
 
-@pytest.mark.parametrize("text", [b"", b"[]", b"{", b'{"catalog": {"v": 9}, "fingerprint": []}', b'{"catalog": {"v": 1}}'])
+@pytest.mark.parametrize("text", [b"", b"[]", b"{", b'{"catalog": {"v": 9}, "fingerprint": []}', b'{"catalog": {"v": 1}}', HOLLOW])
 async def test_a_broken_cache_is_as_good_as_none(asked: Asked, tmp_path: Path, text: bytes) -> None:
     (tmp_path / "catalog.json").write_bytes(text)
     silent = Asked("onetrainer", Path("/no/such/python"), asked.cwd, asked.archive)
@@ -137,6 +148,7 @@ async def test_a_config_is_read_in_depth_by_a_worker_that_ends_when_idle(reader:
 async def test_a_worker_that_has_died_is_replaced(reader: DeepReader) -> None:
     await reader.read({})
     [pid] = workers()
+    assert int(Path(f"/proc/{pid}/oom_score_adj").read_text()) >= 500, "it would be spared, and a training killed"
     os.kill(pid, 9)
     await until(lambda: pid not in workers())
     with contextlib.suppress(UnavailableError):  # the first one may find the end of its pipe, and says so

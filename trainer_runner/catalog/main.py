@@ -18,6 +18,7 @@ def main(arguments: Sequence[str]) -> int:
     backend, what = arguments
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
+    _die_first()
     try:
         if what == "worker":
             return _work(backend, out)
@@ -29,6 +30,14 @@ def main(arguments: Sequence[str]) -> int:
     out.write(json.dumps(answer, allow_nan=False) + "\n")
     out.close()
     return 1 if "error" in answer else 0
+
+
+def _die_first() -> None:
+    """Where memory runs out, a question goes before a training does. The daemon that asks may be protected, and we with it."""
+    try:
+        Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")
+    except OSError:
+        pass  # a kernel that does not let us
 
 
 def describe(backend: str) -> "dict[str, Any]":
