@@ -16,7 +16,7 @@ from daemon.doctor.findings import Case, Finding, fail, gib, ok, warn
 from daemon.system.gpu import read_gpus
 
 _MEMORY_BYTES = 4 << 30
-_SHM = "/dev/shm"  # noqa: S108 - its size is looked at, nothing is put there
+_SHM = "/dev/shm"  # noqa: S108 - its size is looked at, nothing is put there # nosec B108
 _SHM_BYTES = 512 << 20
 _FILES = 4096
 _WATCHES = 8192

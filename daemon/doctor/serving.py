@@ -67,7 +67,7 @@ def _health(url: str, certificate: str | None) -> str | None:
         return None
     try:
         trusting = client_context(Path(certificate)) if certificate else None
-        with urllib.request.urlopen(f"{url}/health", timeout=_ANSWER_S, context=trusting) as answer:  # noqa: S310 - http(s), as looked at
+        with urllib.request.urlopen(f"{url}/health", timeout=_ANSWER_S, context=trusting) as answer:  # noqa: S310 - http(s) # nosec B310
             found = json.load(answer)
             return f"{found['status']}, {found['trainer_status']}"
     except (OSError, ValueError, KeyError, TypeError, DaemonError):
