@@ -300,7 +300,7 @@ def wait_until(condition: Callable[[], object], what: str, story: Callable[[], s
             if condition():
                 return
         assert time.monotonic() < deadline, f"{what} did not come within {DEADLINE_S:g} s\n{story()}"
-        time.sleep(0.05)
+        time.sleep(0.1)
 
 
 @contextlib.contextmanager
