@@ -84,7 +84,7 @@ class Roots:
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
             if not stat.S_ISREG(mode):
                 raise OSError(errno.EINVAL, "it is not a regular file", str(path))
-            if not self._is_still_inside(fd):
+            if not self.holds(fd):
                 raise OSError(errno.EXDEV, "it has become a link out of the roots", str(path))
             return os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
         finally:
@@ -93,12 +93,13 @@ class Roots:
     def open_folder(self, path: Path) -> int:
         """A descriptor of the folder *path*, as `open_file` gives one of a file. Raises OSError; ENOTDIR for a link, too."""
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        if not self._is_still_inside(fd):
+        if not self.holds(fd):
             os.close(fd)
             raise OSError(errno.EXDEV, "it has become a link out of the roots", str(path))
         return fd
 
-    def _is_still_inside(self, fd: int) -> bool:
+    def holds(self, fd: int) -> bool:
+        """Whether what is open there lies in a root, whatever its name has become."""
         path = Path(os.readlink(f"/proc/self/fd/{fd}"))  # noqa: PTH115 - a magic link
         return self.contains(path) and not self._is_private(path)
 

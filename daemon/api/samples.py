@@ -21,7 +21,7 @@ async def list_samples(call: Call[NoBody, SampleQuery]) -> SampleList:
     before = Place.decode(query.cursor) if query.cursor else None
     if query.samples_dir:
         folder = await asyncio.to_thread(call[ROOTS].resolve, query.samples_dir, "samples_dir")
-        page = await asyncio.to_thread(page_of_folder, folder, query.limit, wanted, before)
+        page = await asyncio.to_thread(page_of_folder, folder, query.limit, wanted, before, call[ROOTS])
     else:
         page = await call[SAMPLES].samples(query.limit, wanted, before)
     samples = [SampleInfo.model_validate(one) for one in await asyncio.to_thread(shown, page.samples)]

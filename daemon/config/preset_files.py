@@ -68,13 +68,13 @@ class PresetInfo:
         return None if self.origin == "folder" else str(Wanted(self.name, self.category, self.origin))
 
 
-def find_files(folder: Path, origin: Origin) -> Iterator[Found]:
+def find_files(folder: Path, origin: Origin, roots: Roots | None = None) -> Iterator[Found]:
     """The presets in *folder*, sorted within each folder. Follows no links; at most MAX_FILES, MAX_DEPTH levels down.
 
-    A folder that is missing, or may not be read, holds none.
+    A folder that is missing, or may not be read, holds none; nor does one that has left *roots* since it was resolved.
     """
     found = seen = 0
-    for place, folders, files in os.walk(folder, followlinks=False):
+    for place, folders, files in os.walk(folder, followlinks=False) if roots is None else _walk_inside(folder, roots):
         seen += len(folders) + len(files)
         below = Path(place).relative_to(folder)
         folders[:] = sorted(name for name in folders if not name.startswith(".")) if len(below.parts) < MAX_DEPTH else []
@@ -89,6 +89,17 @@ def find_files(folder: Path, origin: Origin) -> Iterator[Found]:
                     return
         if seen > MAX_ENTRIES:
             return
+
+
+def _walk_inside(folder: Path, roots: Roots) -> Iterator[tuple[str, list[str], list[str]]]:
+    """`os.walk` by descriptors: a folder that becomes a link while we are on the way is seen through."""
+    try:
+        for place, folders, files, fd in os.fwalk(folder, follow_symlinks=False):
+            if not roots.holds(fd):
+                return
+            yield place, folders, files
+    except OSError:
+        return
 
 
 def describe(

@@ -108,7 +108,7 @@ class Presets:
 
     def _files(self, config_dir: Path | None) -> Iterator[Found]:
         for origin, folder in self._folders(config_dir):
-            yield from preset_files.find_files(folder, origin)
+            yield from preset_files.find_files(folder, origin, self._roots if origin == "folder" else None)
 
     def _folders(self, config_dir: Path | None) -> Sequence[tuple[Origin, Path]]:
         return [("folder", config_dir)] if config_dir is not None else [("user", self._user_dir), *self._read_only]

@@ -9,6 +9,7 @@ gives two custom samples of one second the same name). A new inode alone is no n
 file system bring those. A file overwritten in place more than a minute after it was found is seen when its folder changes next.
 """
 
+import contextlib
 import heapq
 import logging
 import os
@@ -21,6 +22,7 @@ from sys import intern
 from typing import Any, Final
 
 from daemon.errors import NotFoundError
+from daemon.paths import Roots
 from daemon.samples.formats import Seen, look_inside, media_type
 from daemon.samples.names import SampleInfo, Told, describe_file, known_of, moment_us, path_of, read_told
 from daemon.samples.selection import ALL, Page, Place, Wanted, page_of
@@ -255,15 +257,15 @@ def list_folder(path: Path, limit: int) -> list[SampleInfo]:
     return list(page_of_folder(path, limit).samples)
 
 
-def page_of_folder(path: Path, limit: int, wanted: Wanted = ALL, before: Place | None = None) -> Page:
+def page_of_folder(path: Path, limit: int, wanted: Wanted = ALL, before: Place | None = None, roots: Roots | None = None) -> Page:
     """At most *limit* whole samples in and below *path* that are *wanted*, newest first, older than *before*. Reads the disk now, and
-    blocks; a missing folder has none."""
+    blocks; a missing folder has none, nor has one that has left *roots* since it was resolved."""
     root = os.fspath(path)
-    return page_of(_listed(root, wanted, before), limit)
+    return page_of(_listed(root, wanted, before, roots), limit)
 
 
-def _listed(root: str, wanted: Wanted, before: Place | None) -> Iterator[tuple[str, SampleInfo]]:
-    for mtime_ns, folder, name in sorted(_files_below(root), reverse=True):
+def _listed(root: str, wanted: Wanted, before: Place | None, roots: Roots | None) -> Iterator[tuple[str, SampleInfo]]:
+    for mtime_ns, folder, name in sorted(_files_below(root, roots), reverse=True):
         place = Place(mtime_ns // 1000, folder, name)
         if before is not None and place >= before:
             continue
@@ -271,14 +273,14 @@ def _listed(root: str, wanted: Wanted, before: Place | None) -> Iterator[tuple[s
             yield place.encode(), describe_file(f"{folder}/{name}", root, place.mtime_us, seen.size, {})
 
 
-def _files_below(root: str) -> Iterator[tuple[int, str, str]]:
+def _files_below(root: str, roots: Roots | None = None) -> Iterator[tuple[int, str, str]]:
     """Modification time, folder and name of what is named like a sample; links, hidden entries and what cannot be read left out."""
     todo = [(root, 0)]
     count = 0
     while todo:
         path, depth = todo.pop()
         try:
-            with os.scandir(path) as entries:
+            with _opened(path, roots) as place, os.scandir(place) as entries:
                 for entry in entries:
                     count += 1
                     if count > _MAX_ENTRIES:
@@ -292,3 +294,16 @@ def _files_below(root: str) -> Iterator[tuple[int, str, str]]:
                         yield entry.stat(follow_symlinks=False).st_mtime_ns, path, entry.name
         except OSError:
             continue
+
+
+@contextlib.contextmanager
+def _opened(path: str, roots: Roots | None) -> Iterator[str | int]:
+    """What to scan *path* by: with *roots* a descriptor, so that a folder that has become a link out of them is seen through."""
+    if roots is None:
+        yield path
+        return
+    fd = roots.open_folder(Path(path))
+    try:
+        yield fd
+    finally:
+        os.close(fd)

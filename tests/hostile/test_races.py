@@ -4,9 +4,11 @@ import time
 from pathlib import Path
 
 from daemon.config.loading import load_config_file
+from daemon.config.presets import Presets
 from daemon.errors import DaemonError
 from daemon.paths import Roots
-from tests.hostile.ground import CANARY, Ground
+from daemon.samples.index import page_of_folder
+from tests.hostile.ground import CANARY, UNLISTED, Ground
 
 DEADLINE_S = 60.0
 
@@ -27,6 +29,25 @@ def test_a_folder_that_becomes_a_link_after_the_check_leads_nowhere(tmp_path: Pa
             fallen_for += not is_harmless(path, None)
     assert read >= 500
     assert fallen_for >= 1
+
+
+def test_a_list_of_a_folder_that_becomes_a_link_tells_no_name_from_outside(tmp_path: Path) -> None:
+    ground = Ground(tmp_path)
+    roots = Roots([ground.inside], ground.inside)
+    presets = Presets(tmp_path / "presets", tmp_path / "builtin", roots=roots)
+    listed = 0
+    with ground.flipping():
+        end = time.monotonic() + DEADLINE_S
+        while listed < 300 and time.monotonic() < end:
+            try:
+                folder = roots.resolve("swap")
+                names = [info.name for info in presets.list(folder)]
+            except DaemonError:
+                continue
+            names += [sample.filename for sample in page_of_folder(folder, 10, roots=roots).samples]
+            assert not [name for name in names if UNLISTED in name]
+            listed += bool(names)
+    assert listed >= 100
 
 
 def is_harmless(path: Path, roots: Roots | None) -> bool:
