@@ -22,6 +22,8 @@ class Condition(Enum):
     EXITED = auto()
     NEVER_STARTED = auto()
     RUNNER_DEAD = auto()
+    COPIED = auto()
+    """The processes that it names live, and work in another directory, of which this one is a copy."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ def examine(attempt: AttemptDirectory) -> Finding:
     trainer = trainer if trainer is not None and trainer.is_alive() else None
     if is_locked(attempt.lock):
         return Finding(Condition.RUNNING, runner if runner is not None and runner.is_alive() else None, trainer)
+    if trainer is not None and _works_elsewhere(trainer, attempt):
+        return Finding(Condition.COPIED)
     exit_record = None
     with contextlib.suppress(IpcError):
         exit_record = read_exit(attempt.exit)
@@ -48,6 +52,14 @@ def examine(attempt: AttemptDirectory) -> Finding:
     if runner is None and not any(file.stat().st_size for file in attempt.events.glob("*.jsonl")):
         return Finding(Condition.NEVER_STARTED)
     return Finding(Condition.RUNNER_DEAD, trainer=trainer or _unrecorded_trainer(attempt))
+
+
+def _works_elsewhere(trainer: ProcessIdentity, attempt: AttemptDirectory) -> bool:
+    """Whether the command line of *trainer* names another attempt folder. One that is not there was moved, and is this one."""
+    with contextlib.suppress(OSError, ValueError):
+        words = Path(f"/proc/{trainer.pid}/cmdline").read_bytes().split(b"\0")
+        return not attempt.path.samefile(os.fsdecode(words[words.index(b"--attempt") + 1]))
+    return False
 
 
 def _unrecorded_trainer(attempt: AttemptDirectory) -> ProcessIdentity | None:

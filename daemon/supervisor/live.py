@@ -14,7 +14,7 @@ from daemon.runs.fold import Record
 from daemon.runs.policies import LOST
 from daemon.runs.states import ENDED, LIVE, RunState
 from daemon.runs.view import RunView
-from daemon.supervisor.adoption import Condition, examine, give_up_start, identities
+from daemon.supervisor.adoption import Condition, Finding, examine, give_up_start, identities
 from daemon.supervisor.commands import CommandDesk
 from daemon.supervisor.history import Entry, History
 from daemon.supervisor.hub import Bell
@@ -126,15 +126,19 @@ class LiveRun:
         self.take_in()
 
     def adopt(self) -> bool:
-        """Take over what an earlier daemon left; whether there is something to `hold`. Nothing is signalled or deleted."""
+        """Take over what an earlier daemon left; whether there is something to `hold`. Nothing is signalled or deleted.
+
+        Raises:
+            UnavailableError: this is a copy of a run that lives elsewhere (code `copied_run`).
+        """
         if self.view.state is RunState.LOST:
-            self.orphan = examine(self._attempt).trainer
+            self.orphan = self._examined().trainer
             if self.orphan is None and self.view.orphan_gone:
                 self._rest()
             return not self.is_settled
         if self.view.state not in LIVE:
             return False
-        finding = examine(self._attempt)
+        finding = self._examined()
         if finding.condition is Condition.NEVER_STARTED and not self.history.was_at_work and give_up_start(self._attempt):
             self.record("run.requeued", {"attempt": self.view.attempt, "message": "the daemon ended while it was starting this run"})
             return False
@@ -142,6 +146,16 @@ class LiveRun:
         if finding.condition is Condition.RUNNING:
             self.record("run.adopted", {"attempt": self.view.attempt})
         return True
+
+    def _examined(self) -> Finding:
+        finding = examine(self._attempt)
+        if finding.condition is Condition.COPIED:
+            raise UnavailableError(
+                f"{self.directory.path} is a copy: the trainer that it names works in another folder; remove the copy, or stop that "
+                "training where it is",
+                code="copied_run",
+            )
+        return finding
 
     def _give_up_on_history(self) -> None:
         """Its first record is gone. Whatever it was, it is not a run that nobody has begun: it is never started again."""

@@ -415,6 +415,9 @@ class Supervisor:
     def _left_alone_if_odd(self, stored: StoredRun) -> Iterator[None]:
         try:
             yield
+        except DaemonError as error:
+            _LOG.error("run %s is left alone: %s", stored.directory.run_id, error)
+            self._runs.pop(stored.directory.run_id, None)
         except Exception:  # noqa: BLE001 - the outer edge of one run: nothing that lies in its directory may keep the daemon from the others
             _LOG.exception("run %s is left alone, since its directory cannot be read", stored.directory.run_id)
             self._runs.pop(stored.directory.run_id, None)

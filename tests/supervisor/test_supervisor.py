@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -181,6 +182,35 @@ async def test_a_killed_runner_means_a_lost_run_and_its_living_trainer_keeps_the
         trainer.send_signal(signal.SIGKILL)
         await wait_state(supervisor, queued, RunState.COMPLETED)
         assert lost.view.state is RunState.LOST
+
+
+@pytest.mark.parametrize("is_orphan", [False, True])
+async def test_a_copy_of_a_state_directory_leaves_the_runs_of_the_original_alone(lab: Lab, archive: Path, is_orphan: bool) -> None:
+    async with lab.daemon() as supervisor:
+        run = await supervisor.start_now(spec(READY, ["hang"]))
+        await wait_state(supervisor, run, RunState.TRAINING)
+        runner, trainer = identities(attempt_of(run))
+        assert runner is not None
+        assert trainer is not None
+        if is_orphan:
+            runner.send_signal(signal.SIGKILL)
+            await wait_state(supervisor, run, RunState.LOST)
+        copy = lab.state_dir / "copy"
+        shutil.copytree(lab.state_dir / "runs", copy / "runs", ignore=lambda _, names: [n for n in names if n.endswith(".pipe")])
+        async with Lab(copy, archive).daemon() as other:
+            with pytest.raises(NotFoundError):
+                other.run(run.run_id)
+            assert other.current is None
+        assert trainer.is_alive()
+        moved = lab.state_dir.parent / "moved"
+    shutil.rmtree(copy)
+    lab.state_dir.rename(moved)
+    async with Lab(moved, archive).daemon() as supervisor:  # a folder that was moved is no copy
+        adopted = supervisor.run(run.run_id)
+        assert adopted.occupies_a_place
+        await supervisor.stop(adopted, force=True)
+        await wait_until(supervisor, lambda: not adopted.occupies_a_place)
+    moved.rename(lab.state_dir)
 
 
 async def test_a_start_that_was_cut_short_is_begun_again_and_never_twice(lab: Lab) -> None:
