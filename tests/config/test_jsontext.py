@@ -1,5 +1,3 @@
-import time
-
 import orjson
 import pytest
 from hypothesis import given
@@ -64,11 +62,10 @@ def test_brackets_and_words_inside_strings_count_for_nothing() -> None:
     assert parse_object(b'{"a": "[[[ NaN \\" {", "b": "\\ud83d\\ude00"}', "x") == {"a": '[[[ NaN " {', "b": "😀"}
 
 
-def test_a_large_hostile_text_is_refused_within_seconds() -> None:
-    start = time.perf_counter()
+@pytest.mark.timeout(60)  # quadratic, it would take hours
+def test_a_large_hostile_text_is_refused_in_linear_time() -> None:
     refusal(b'{"a": [' + b'"' + b"\\n" * 3_000_000 + b'", NaN]}')
     refusal(b"{" + b",".join(b'"%d":1' % n for n in range(500_000)) + b',"0":1}')
-    assert time.perf_counter() - start < 15
 
 
 json_values = st.recursive(

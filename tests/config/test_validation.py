@@ -1,5 +1,4 @@
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -171,13 +170,6 @@ def test_the_findings_are_bounded(validator: Validator) -> None:
     found = validator.validate(good(concepts=[{"path": "none", "x": 1}] * 10_000))
     assert len(found.errors) == len(found.warnings) == MAX_FINDINGS
     assert found.errors[-1].startswith("and ")
-
-
-def test_a_large_config_takes_less_than_50_ms(validator: Validator) -> None:
-    config = good(concepts=[{"path": "digits", "enabled": True}] * 100, **{f"key_{n}": n for n in range(50)})
-    start = time.perf_counter()
-    validator.validate(config)
-    assert time.perf_counter() - start < 0.05 * 4  # room for a busy machine
 
 
 def test_keys_are_escaped_as_in_a_json_pointer(validator: Validator) -> None:
