@@ -11,28 +11,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from daemon.errors import ConflictError, DaemonError, NotFoundError, UnavailableError
+from daemon.errors import ConflictError, DaemonError, UnavailableError
 from daemon.runs.disk import DiskMarks, Room
 from daemon.runs.fold import Record
 from daemon.runs.policies import DiskLevel
 from daemon.runs.retention import Retention
 from daemon.runs.states import ENDED, RunState
-from daemon.runs.view import RunView
-from daemon.samples.selection import ALL, Page, Place, Wanted
+from daemon.supervisor.book import RunBook
 from daemon.supervisor.clock import Clock
-from daemon.supervisor.continuing import may_need
 from daemon.supervisor.disk_guard import LOOK_S as DISK_LOOK_S
 from daemon.supervisor.disk_guard import DiskGuard
 from daemon.supervisor.farewell import see_off
-from daemon.supervisor.hub import Bell
 from daemon.supervisor.launcher import Launcher
 from daemon.supervisor.live import LiveRun
 from daemon.supervisor.packing import remove_unused
-from daemon.supervisor.past_samples import PastSamples
 from daemon.supervisor.plan import StopPeriods, Trainer, launch_file
 from daemon.supervisor.restarts import Restarts
 from daemon.supervisor.retaining import remove_old
-from daemon.supervisor.sightings import Sightings
 from daemon.supervisor.stall_watch import LOOK_S as STALL_LOOK_S
 from daemon.supervisor.stall_watch import StallWatch
 from daemon.supervisor.store import RunSpec, RunStore, StoredRun
@@ -54,7 +49,7 @@ class Policy:
     retention: Retention = Retention()  # noqa: RUF009 - immutable
 
 
-class Supervisor:
+class Supervisor(RunBook):
     """Use it as `async with supervisor.running():`. Leaving it leaves every runner at its work.
 
     Histories may be long: until `wait_adopted` returns, runs are shown as their last checkpoints have them, and nothing can be asked for.
@@ -70,17 +65,12 @@ class Supervisor:
         clock: Clock | None = None,
     ) -> None:
         """*trainers* says per backend how its trainer is started, and raises a DaemonError where it cannot be."""
-        self.bell = Bell()
-        self.sightings = Sightings()
-        self._past_samples = PastSamples()
-        self.current: LiveRun | None = None
-        self._store = store
+        super().__init__(store)
         self._launcher = launcher
         self._archive = archive
         self._trainers = trainers
         self._policy = policy
         self._clock = clock or Clock()
-        self._runs: dict[str, LiveRun] = {}
         self._restarts = Restarts(self._begin_soon, self._spawn, self._clock)
         self._stuck: set[str] = set()
         self._removing = asyncio.Lock()
@@ -124,7 +114,7 @@ class Supervisor:
         """The longest that `see_off` takes, in seconds."""
         return self._policy.stop.grace_s + self._policy.stop.term_s + _FAREWELL_MARGIN_S
 
-    # Looking.
+    # How it stands.
 
     @property
     def is_adopted(self) -> bool:
@@ -134,29 +124,6 @@ class Supervisor:
     async def wait_adopted(self) -> None:
         """Return when `is_adopted`."""
         await self._adopted.wait()
-
-    def runs(self) -> list[LiveRun]:
-        """All runs, newest first."""
-        return list(reversed(self._runs.values()))
-
-    def current_view(self) -> RunView | None:
-        """The run last started by this daemon or adopted by it, as it is now."""
-        return self.current.view if self.current else None
-
-    def run(self, run_id: str) -> LiveRun:
-        """Raises NotFoundError (code `no_run`)."""
-        found = self._runs.get(run_id)
-        if found is None:
-            raise NotFoundError(f"no run has the id {run_id!r}; GET /runs lists them", code="no_run", run_id=run_id)
-        return found
-
-    def has_made(self, run_id: str) -> bool:
-        """Whether a run of that id has ever been created here, also when it has been removed since."""
-        return run_id in self._runs or int(run_id[:6]) <= self._store.last_number()
-
-    def run_ids_after(self, run_id: str) -> list[str]:
-        """The ids of the runs created after *run_id*, oldest first."""
-        return [other for other in self._runs if other > run_id]
 
     @property
     def is_at_work(self) -> bool:
@@ -177,42 +144,6 @@ class Supervisor:
     def disk_level(self) -> DiskLevel:
         """As `DiskGuard.level`."""
         return self._disk.level
-
-    def working(self) -> LiveRun:
-        """The run that `/training/*` speaks to: live, released or about to restart. Raises ConflictError (code `no_run`): there is none."""
-        if self.current is None or not (self.current.view.has_place or self.current.view.state is RunState.RELEASED):
-            raise ConflictError("no training is running; POST /training/start begins one", code="no_run")
-        return self.current
-
-    async def samples(self, limit: int, wanted: Wanted = ALL, before: Place | None = None) -> Page:
-        """The newest samples of the current run, or of the last one that has any, as `SampleIndex.page`."""
-        candidates = [self.current, *self.runs()] if self.current else self.runs()
-        run = next((run for run in candidates if run.view.samples_dir), None)
-        if run is None or run.view.samples_dir is None:
-            return Page([])
-        index = self.sightings.index(run.run_id)
-        if index is None:
-            index = await asyncio.to_thread(self._past_samples.index, run.directory, Path(run.view.samples_dir))
-        return await asyncio.to_thread(index.page, limit, wanted, before)
-
-    def sample_folders(self) -> list[Path]:
-        """Where the runs have drawn their samples, links not resolved."""
-        return [Path(folder) for folder in {run.view.samples_dir for run in self.runs()} if folder]
-
-    def refuse_while_training(self) -> None:
-        """Raises ConflictError (code `run_active`) while a training is under way."""
-        view = self.current_view()
-        if view is not None and view.has_place:
-            raise ConflictError(f"run {view.run_id} is {view.state}; wait for its end or stop it first", code="run_active")
-
-    def refuse_while_needed(self, backup: Path) -> None:
-        """Raises ConflictError (code `backup_in_use`) while a run that has not ended may write *backup*, or go on from it."""
-        for run in self.runs():
-            if may_need(run.view, run.stored.meta, backup):
-                raise ConflictError(
-                    f"run {run.run_id} is {run.view.state} and may need the backup {backup.name}; wait for its end or stop it first",
-                    code="backup_in_use", run_id=run.run_id,
-                )  # fmt: skip
 
     # Asking.
 
