@@ -83,7 +83,8 @@ class Validator:
         found = [Finding("error", schema_words.pointer_of(path), message) for path, message in islice(reading.refused, MAX_FINDINGS)]
         found += islice(schema_words.of_dropped_keys(reading.unknown, config, described.schema), MAX_FINDINGS)
         if reading.config is not None:
-            view = View(reading.config, described, self._roots, given=config.keys())
+            wrong = {str(path[0]): False for path, _ in reading.refused if len(path) == 1}  # no default in place of what was refused
+            view = View({**reading.config, **wrong}, described, self._roots, given=config.keys())
             found += self._of_meaning(view, found)
         return _told(found, is_starting=False, config=reading.config)
 
@@ -151,14 +152,16 @@ def _refused_paths(config: Mapping[str, Any], described: Described, roots: Roots
 
 
 def _as_read(config: dict[str, Any], described: Described) -> dict[str, Any]:
-    """*config* with the numbers that stand for texts as these texts, where paths are looked for: `5` is a folder of that name."""
+    """*config* with the numbers that stand for texts as these texts, where paths are looked for: `5` is a folder of that name. A concept
+    without a path has an empty one."""
     if not has_text_numbers(described.schema):
         return config
     texts = {key for key, one in described.root["properties"].items() if one.get("type") == "string"}
     read = {key: str(value) if key in texts and _is_number(value) else value for key, value in config.items()}
     if isinstance(concepts := read.get("concepts"), list):
         read["concepts"] = [
-            {**one, "path": str(one["path"])} if isinstance(one, dict) and _is_number(one.get("path")) else one for one in concepts
+            {**one, "path": str(one.get("path", ""))} if isinstance(one, dict) and _is_number(one.get("path", 0)) else one
+            for one in concepts
         ]
     return read
 

@@ -45,12 +45,12 @@ def batch_without_data(view: View) -> Iterator[Finding]:
 
 def _images_per_epoch(view: View, concept: Mapping[str, Any], enough: int) -> float | None:
     """None where it cannot be told: a folder that is not there, or a data set on the hub."""
-    path, balancing = concept.get("path"), concept.get("balancing", 1)
+    path, balancing = concept.get("path"), _number(concept.get("balancing", 1))
     folder = view.inside(path) if isinstance(path, str) and path else None
-    if folder is None or not folder.is_dir() or not isinstance(balancing, int | float) or isinstance(balancing, bool):
+    if folder is None or not folder.is_dir() or balancing is None:
         return None
     if concept.get("balancing_strategy") == "SAMPLES":
-        return float(balancing)
+        return balancing
     suffixes = _IMAGES | _VIDEOS
     count = 0
     for file in children(folder, _MAX_FILES, is_deep=concept.get("include_subdirectories") is True):
@@ -58,6 +58,14 @@ def _images_per_epoch(view: View, concept: Mapping[str, Any], enough: int) -> fl
         if count * balancing >= enough:
             break
     return count * balancing
+
+
+def _number(value: object) -> float | None:
+    """Also of a text, which OneTrainer reads."""
+    try:
+        return float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else None
+    except ValueError:
+        return None
 
 
 def missing_samples(view: View) -> Iterator[Finding]:

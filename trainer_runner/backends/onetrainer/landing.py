@@ -99,7 +99,7 @@ def _compare(target: Any, data: "Mapping[str, Any]", at: "tuple[str | int, ...]"
             continue
         origin = get_origin(kind) or kind
         inner = get_args(kind)[-1] if get_args(kind) else None
-        if is_config(inner) and (odd := _no_objects(value)):
+        if is_config(inner) and isinstance(value, origin) and (odd := _no_objects(value)):
             for place in odd:  # for one of them OneTrainer keeps none: what is wrong is these alone
                 _refuse(landing, (*here, place), value[place], inner)
             continue
