@@ -114,6 +114,8 @@ class Attack:
         """By another way than the daemon's: every reading of *text* ends in a root, at a file, a folder, or nothing."""
         if aim.keys == ("samples", 0, "prompt") or (aim.keys[-1] == "tag_dropout_special_tags" and not text.endswith((".txt", ".csv"))):
             return True
+        if "flip" in text or "swap" in text:
+            return True  # inside half of the time
         if aim.keys == ("save_filename_prefix",):
             return "/" not in text and "\\" not in text
         text = json.loads(json.dumps(text))  # two halves of a surrogate pair have become one character on the way
@@ -123,7 +125,7 @@ class Attack:
             for path in {f"{base}/{one}" if one[:1] != "/" else one, os.path.normpath(base / one)}:
                 real = os.path.realpath(path)
                 if not any(real == str(root) or real.startswith(f"{root}/") for root in roots) or not _is_plain(real):
-                    return "flip" in text or "swap" in text  # which are inside half of the time
+                    return False
         return True
 
 
