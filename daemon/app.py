@@ -117,7 +117,7 @@ def build_app(settings: Settings, load: Callable[[], Settings] | None = None, lo
     gpus = GpuMonitor()
     probe = TrainerProbe(_trainer_python(settings), settings.state_dir / "trainer.json")
     app[SYSTEM] = SystemInfo(gpus, probe)
-    scalars = ScalarKeeper(lambda: [Subject(run.directory, run.history.spot, run.occupies_a_place) for run in supervisor.runs()])
+    scalars = ScalarKeeper(functools.partial(_subjects, supervisor))
     app[SCALARS] = scalars
     _follow(app[SETTINGS], roots, app[INTAKE], supervisor)
     watching = watch(app, load or (lambda: settings), logs or Logs(current_request_id), gpus)
@@ -136,6 +136,12 @@ def _follow(in_force: InForce, roots: Roots, intake: Intake, supervisor: Supervi
     in_force.on_change(lambda to_come: roots.prepared(to_come.client_roots()))
     in_force.on_change(lambda to_come: functools.partial(intake.change_defaults, _defaults(to_come)))
     in_force.on_change(lambda to_come: functools.partial(supervisor.change_policy, _policy(to_come)))
+
+
+def _subjects(supervisor: Supervisor) -> list[Subject]:
+    """Whose scalars are kept: none before it is known which runs live, since the stores of those are kept open."""
+    runs = supervisor.runs() if supervisor.is_adopted else []
+    return [Subject(run.directory, run.history.spot, run.occupies_a_place) for run in runs]
 
 
 def _token_book(state_dir: Path, audit: AuditLog) -> TokenBook:
