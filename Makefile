@@ -66,7 +66,7 @@ schema: $(VENV)/.dev
 
 ## make settings  write configs/onetrainerd.toml, docs/settings.md and the metrics in docs/operating.md from the code
 settings: $(VENV)/.dev
-	$(BIN)/python -m daemon.settings_pages .
+	$(BIN)/python -m daemon.settings.pages .
 	$(BIN)/python -m daemon.telemetry.page docs/operating.md
 
 ## make clean     remove the environment and what the demo made

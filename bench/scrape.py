@@ -12,7 +12,7 @@ from aiohttp import web
 from daemon.api.keys import SUPERVISOR
 from daemon.api.server import ApiRunner
 from daemon.app import build_app
-from daemon.settings import Settings
+from daemon.settings.model import Settings
 from daemon.supervisor.store import RunSpec, RunStore
 from ipc.journal import JournalWriter
 

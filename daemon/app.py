@@ -10,6 +10,9 @@ from pathlib import Path
 
 from aiohttp import web
 
+from daemon.access.audit_log import AuditLog
+from daemon.access.token import ensure_token
+from daemon.access.token_book import TokenBook
 from daemon.api import config, docs, operations, run_files, run_metrics, runs, samples, system, training
 from daemon.api.frame import make_app
 from daemon.api.gate import gate
@@ -35,7 +38,6 @@ from daemon.api.keys import (
 from daemon.api.log_stream import LogStreams
 from daemon.api.request_ids import current_request_id
 from daemon.api.stream import Sockets
-from daemon.audit_log import AuditLog
 from daemon.catalog.asking import Asked
 from daemon.catalog.deep import DeepReader
 from daemon.catalog.keeper import Catalog
@@ -46,7 +48,6 @@ from daemon.config.current import CurrentConfig
 from daemon.config.presets import Presets
 from daemon.config.validation import Validator
 from daemon.data import data_folder
-from daemon.in_force import InForce
 from daemon.logs import Logs
 from daemon.operating import watch
 from daemon.paths import Roots
@@ -55,7 +56,8 @@ from daemon.runs.policies import RestartPolicy, StallPolicy
 from daemon.runs.retention import Retention
 from daemon.samples.thumbnails import Thumbnails
 from daemon.scalars.keeper import ScalarKeeper, Subject
-from daemon.settings import Settings
+from daemon.settings.in_force import InForce
+from daemon.settings.model import Settings
 from daemon.supervisor.checkout import find_onetrainer
 from daemon.supervisor.intake import Defaults, Intake
 from daemon.supervisor.once import Once
@@ -67,8 +69,6 @@ from daemon.supervisor.unit_launcher import choose_launcher
 from daemon.system.gpu import GpuMonitor
 from daemon.system.info import SystemInfo
 from daemon.system.probe import TrainerProbe
-from daemon.token import ensure_token
-from daemon.token_book import TokenBook
 
 ROUTES = [
     *training.ROUTES,

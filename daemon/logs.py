@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from daemon.log_lines import JsonLines, TextLines
-from daemon.settings import Log
+from daemon.settings.model import Log
 
 _ACCEPT_FAILED = "socket.accept() out of system resource"
 _ONCE_IN_S = 60.0

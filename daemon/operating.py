@@ -10,9 +10,9 @@ from aiohttp import web
 
 from daemon.api.keys import GPUS, LOGS, METER, READINESS, RELOADER, SETTINGS, SOCKETS, SUPERVISOR, TELEMETRY
 from daemon.logs import Logs
-from daemon.reloading import Reloader
 from daemon.service.notify import Notifier
-from daemon.settings import Settings
+from daemon.settings.model import Settings
+from daemon.settings.reloading import Reloader
 from daemon.supervisor.readiness import Readiness
 from daemon.system.gpu import GpuMonitor
 from daemon.telemetry.loop_lag import LoopLag

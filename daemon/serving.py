@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from daemon.access.tls import ServerTls
 from daemon.api.keys import RELOADER, SETTINGS, SUPERVISOR, TELEMETRY
 from daemon.api.request_ids import current_request_id
 from daemon.api.server import ApiRunner, ApiSite
@@ -20,16 +21,15 @@ from daemon.errors import UnavailableError
 from daemon.hangup import HangUp
 from daemon.listening import bind
 from daemon.logs import Logs
-from daemon.reloading import Reloader
 from daemon.runs.summary import in_one_line
 from daemon.service.machine import is_going_down
 from daemon.service.notify import Notifier
 from daemon.service.pulse import beating
-from daemon.settings import Settings
+from daemon.settings.model import Settings
+from daemon.settings.reloading import Reloader
 from daemon.stdout import tell
 from daemon.supervisor.supervisor import Supervisor
 from daemon.telemetry.server import fill_certificate
-from daemon.tls import ServerTls
 from ipc import __version__
 from ipc.atomic import replace_json
 from ipc.core_dumps import forbid_core_dumps

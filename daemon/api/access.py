@@ -10,6 +10,8 @@ from functools import partial
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
+from daemon.access.named_tokens import MOST
+from daemon.access.token_book import TokenBook
 from daemon.api import cors
 from daemon.api.callers import Caller, Door, too_many
 from daemon.api.hosts import HostRules
@@ -18,10 +20,8 @@ from daemon.api.problems import Handler
 from daemon.api.rates import Buckets, Rate
 from daemon.api.registry import Route, route_of
 from daemon.errors import ForbiddenError
-from daemon.in_force import InForce
-from daemon.named_tokens import MOST
-from daemon.settings import Settings
-from daemon.token_book import TokenBook
+from daemon.settings.in_force import InForce
+from daemon.settings.model import Settings
 
 
 class Access:

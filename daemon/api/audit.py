@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
+from daemon.access.audit_log import AuditLog
 from daemon.api.callers import caller_of, refused_login_of
 from daemon.api.problems import Handler
 from daemon.api.rates import Buckets, Rate
 from daemon.api.registry import concerned_run, route_of
 from daemon.api.request_ids import request_id_of
-from daemon.audit_log import AuditLog
 
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _STRANGERS = Rate(per_s=0.1, burst=60)

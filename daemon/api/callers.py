@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from daemon.access.named_tokens import Role, Token
+from daemon.access.token_book import TokenBook
 from daemon.api.problems import CHALLENGE, Problem
 from daemon.api.rates import Buckets, Rate, neighbourhood, whole_seconds
-from daemon.named_tokens import Role, Token
-from daemon.token_book import TokenBook
 
 TOKEN_PROTOCOL = "onetrainerd.token."  # noqa: S105 - a prefix, no token # nosec B105
 """Browsers cannot set headers on a WebSocket: they offer the subprotocols `onetrainerd` and `onetrainerd.token.<token>`."""

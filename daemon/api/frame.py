@@ -4,14 +4,14 @@ from collections.abc import AsyncIterator, Sequence
 
 from aiohttp import web
 
+from daemon.access.audit_log import AuditLog
+from daemon.access.token_book import TokenBook
 from daemon.api import access, audit, observing, openapi, problems, request_ids
 from daemon.api.keys import METER, SETTINGS
 from daemon.api.registry import Route, install
-from daemon.audit_log import AuditLog
-from daemon.in_force import InForce
-from daemon.settings import Settings
+from daemon.settings.in_force import InForce
+from daemon.settings.model import Settings
 from daemon.telemetry.requests import RequestMeter
-from daemon.token_book import TokenBook
 
 
 def make_app(settings: Settings, book: TokenBook | None, routes: Sequence[Route], audited: AuditLog | None = None) -> web.Application:

@@ -13,12 +13,12 @@ from daemon.catalog.validating import Validating
 from daemon.config.comparing import Comparer
 from daemon.config.current import CurrentConfig
 from daemon.config.presets import Presets
-from daemon.in_force import InForce
 from daemon.paths import Roots
-from daemon.reloading import Reloader
 from daemon.samples.selection import ALL, Page, Place, Wanted
 from daemon.samples.thumbnails import Thumbnails
 from daemon.scalars.keeper import ScalarKeeper
+from daemon.settings.in_force import InForce
+from daemon.settings.reloading import Reloader
 from daemon.supervisor.intake import Intake
 from daemon.supervisor.once import Once
 from daemon.supervisor.readiness import Readiness

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from aiohttp import WSCloseCode, web
 
+from daemon.access.token_book import TokenBook
 from daemon.api.callers import Caller, too_many
 from daemon.api.stream import cut_off
-from daemon.token_book import TokenBook
 
 _LOG = logging.getLogger(__name__)
 _LOOK_S = 1.0

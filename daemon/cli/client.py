@@ -7,9 +7,9 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from daemon.access.tls import client_context
+from daemon.access.token import read_token
 from daemon.errors import NotFoundError, UnavailableError
-from daemon.tls import client_context
-from daemon.token import read_token
 from ipc.atomic import read_object
 from ipc.errors import IpcError
 

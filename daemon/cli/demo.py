@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from yarl import URL
 
+from daemon.access.token import read_token
 from daemon.errors import NotFoundError, UnavailableError
-from daemon.token import read_token
 
 _START_S = 60.0
 _NEEDS = "the built-in trainer needs PyTorch: pip install 'onetrainerd[builtin]'"

@@ -56,7 +56,7 @@ def token(context: typer.Context, config: ConfigFile = None, state_dir: StateDir
     """Print the first token, an admin's, which clients send as `Authorization: Bearer …`; or make, list and revoke others."""
     context.obj = {"config": config, "state_dir": state_dir}
     if context.invoked_subcommand is None:
-        from daemon.token import read_token  # noqa: PLC0415 - each command pays for its own imports alone
+        from daemon.access.token import read_token  # noqa: PLC0415 - each command pays for its own imports alone
 
         tell(read_token(_state_dir(context, config, state_dir) / "token"))
 
@@ -203,7 +203,7 @@ def version() -> None:
 
 
 def _settings(flags: dict[str, Any]) -> Any:
-    from daemon.settings import load_settings  # noqa: PLC0415 - each command pays for its own imports alone
+    from daemon.settings.model import load_settings  # noqa: PLC0415 - each command pays for its own imports alone
 
     return load_settings(flags, os.environ, _working_directory())
 

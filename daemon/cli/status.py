@@ -5,7 +5,7 @@ from typing import Any
 
 from daemon.cli.client import ask, endpoint
 from daemon.errors import InvalidError, NotFoundError, UnavailableError
-from daemon.settings import Settings
+from daemon.settings.model import Settings
 from daemon.stdout import tell
 
 _NO_DAEMON = 3

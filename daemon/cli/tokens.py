@@ -9,10 +9,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from daemon.access.named_tokens import Role, create_token, read_tokens, revoke_token
+from daemon.access.token import FIRST, rotate_token
 from daemon.errors import InvalidError, UnavailableError
-from daemon.named_tokens import Role, create_token, read_tokens, revoke_token
 from daemon.stdout import tell
-from daemon.token import FIRST, rotate_token
 from ipc.errors import IpcError
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400, "y": 365 * 86400}

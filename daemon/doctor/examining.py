@@ -9,7 +9,7 @@ from pathlib import Path
 from daemon.doctor import folders, machine, serving, trainer
 from daemon.doctor.bounded import Examination, run_all
 from daemon.doctor.findings import Case, Finding, fail, ok
-from daemon.settings import Settings, SettingsError, load_settings
+from daemon.settings.model import Settings, SettingsError, load_settings
 from ipc import __version__
 
 _SOON_S = 15.0

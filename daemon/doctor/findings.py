@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from daemon.settings import Settings
+from daemon.settings.model import Settings
 
 
 class Level(StrEnum):

@@ -7,11 +7,11 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from daemon.access.token import read_token
 from daemon.doctor.findings import Case, Finding, fail, gib, ok, warn
 from daemon.errors import DaemonError
 from daemon.runs.disk import DiskMarks
 from daemon.samples.mounts import is_network
-from daemon.token import read_token
 
 _SECRET_FILES = ("token", "tokens.json", "current.secrets.json")
 _INODES = 10_000

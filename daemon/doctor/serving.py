@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from daemon.access.tls import client_context, load_certificate
 from daemon.doctor.findings import Case, Finding, fail, ok, warn
 from daemon.errors import DaemonError
-from daemon.tls import client_context, load_certificate
 from ipc.atomic import read_object
 from ipc.errors import IpcError
 from ipc.locks import is_locked

@@ -4,10 +4,10 @@ import platform
 from collections.abc import Mapping
 from pathlib import Path
 
-from daemon.reloading import Reloader
+from daemon.access.tls import ServerTls
+from daemon.settings.reloading import Reloader
 from daemon.telemetry.requests import RequestMeter
 from daemon.telemetry.sheet import Sheet
-from daemon.tls import ServerTls
 from ipc import __version__
 
 _TASKS = Path("/proc/self/task")

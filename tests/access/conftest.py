@@ -12,7 +12,7 @@ from yarl import URL
 
 from daemon.api.server import ApiRunner
 from daemon.app import build_app
-from daemon.settings import Settings
+from daemon.settings.model import Settings
 
 UNLIMITED = {"failed_logins_per_minute": 0, "calls_per_s": 0.0}
 

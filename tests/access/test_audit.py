@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from daemon.named_tokens import create_token, revoke_token
+from daemon.access.named_tokens import create_token, revoke_token
 from tests.access.conftest import Begin, Real
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from daemon.audit_log import AuditLog
+from daemon.access.audit_log import AuditLog
 from ipc.atomic import write_all
 
 
@@ -77,12 +77,12 @@ async def test_a_full_disk_is_told_once_and_how_many_lines_it_cost(
         with open("/dev/full", "wb", buffering=0) as full:  # noqa: PTH123 - for its error
             full.write(data)
 
-    monkeypatch.setattr("daemon.audit_log.write_all", half_full)
+    monkeypatch.setattr("daemon.access.audit_log.write_all", half_full)
     for number in (1, 2, 3):
         log._write([json.dumps({"number": number}).encode() + b"\n"])
     assert lines(path) == [{"number": 0}]  # and no half of a line
     assert caplog.text.count("No space left on device") == 1
-    monkeypatch.setattr("daemon.audit_log.write_all", write_all)
+    monkeypatch.setattr("daemon.access.audit_log.write_all", write_all)
     log._write([b'{"number": 4}\n'])
     assert [line.get("number", line.get("count")) for line in lines(path)] == [0, 3, 4]
     assert lines(path)[1]["event"] == "audit.lost"
@@ -114,7 +114,7 @@ async def test_a_disk_that_hangs_costs_lines_beyond_ten_thousand_and_no_memory(t
         may_go_on.wait(60)
         write_all(fd, data)
 
-    monkeypatch.setattr("daemon.audit_log.write_all", hang)
+    monkeypatch.setattr("daemon.access.audit_log.write_all", hang)
     log = made(path)
     async with log.writing():
         log.put("call", {"number": -1})

@@ -9,9 +9,9 @@ from urllib.parse import quote
 import aiohttp
 import pytest
 
+from daemon.access.named_tokens import create_token, revoke_token
 from daemon.api.models.common import FOR_ADMINS
 from daemon.api.registry import BY_ENDPOINT, Route
-from daemon.named_tokens import create_token, revoke_token
 from tests.access.conftest import Begin, Real
 
 Refusal = tuple[int, str]

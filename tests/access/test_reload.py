@@ -1,7 +1,7 @@
 """A reload reaches the rules of access while the application serves."""
 
 from daemon.api.keys import SETTINGS
-from daemon.settings import Http, Limits
+from daemon.settings.model import Http, Limits
 from tests.access.conftest import Begin, Real
 
 DASH = {"Origin": "https://dash.example"}

@@ -20,9 +20,9 @@ import trustme
 from aiohttp import web
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat, load_pem_private_key
 
+from daemon.access.tls import ServerTls, client_context, load_certificate
 from daemon.api.server import ApiRunner, ApiSite
 from daemon.errors import InvalidError
-from daemon.tls import ServerTls, client_context, load_certificate
 from tests.cli.test_contract import COMMAND, ENVIRONMENT, run
 
 CA = trustme.CA()

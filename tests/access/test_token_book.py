@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from daemon.access.named_tokens import MOST, Token, create_token, read_tokens, revoke_token
+from daemon.access.token import ensure_token, rotate_token
+from daemon.access.token_book import TokenBook
 from daemon.errors import ConflictError, InvalidError, NotFoundError, UnavailableError
-from daemon.named_tokens import MOST, Token, create_token, read_tokens, revoke_token
-from daemon.token import ensure_token, rotate_token
-from daemon.token_book import TokenBook
 
 NOW = 1_800_000_000.0
 
@@ -163,7 +163,7 @@ def test_without_a_state_directory_nothing_is_made(tmp_path: Path) -> None:
 
 
 def test_commands_at_the_same_moment_lose_no_token(tmp_path: Path) -> None:
-    code = "import sys; from pathlib import Path; from daemon.named_tokens import create_token\n"
+    code = "import sys; from pathlib import Path; from daemon.access.named_tokens import create_token\n"
     code += "[create_token(Path(sys.argv[1]), f'{sys.argv[2]}{n}', 'viewer', 0.0) for n in range(8)]"
     processes = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), name]) for name in "abc"]
     assert [process.wait(60) for process in processes] == [0, 0, 0]

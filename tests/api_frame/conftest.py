@@ -12,13 +12,13 @@ from aiohttp import web
 from pydantic import Field
 from yarl import URL
 
+from daemon.access.token_book import TokenBook
 from daemon.api.frame import make_app
 from daemon.api.models.common import NoBody, NoQuery, QueryModel, RequestModel, ResponseModel, Success
 from daemon.api.registry import Call, Route
 from daemon.api.server import ApiRunner
 from daemon.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError, UnavailableError, UnsupportedError
-from daemon.settings import Settings
-from daemon.token_book import TokenBook
+from daemon.settings.model import Settings
 
 TOKEN = "t" * 43
 BEARER = {"Authorization": f"Bearer {TOKEN}"}

@@ -5,8 +5,8 @@ import aiohttp
 import pytest
 from yarl import URL
 
+from daemon.access.token import ensure_token, read_token
 from daemon.errors import NotFoundError, UnavailableError
-from daemon.token import ensure_token, read_token
 from tests.api_frame.conftest import BEARER, TOKEN, Serve, Server
 
 REST = f"Connection: close\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"

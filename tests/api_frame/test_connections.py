@@ -11,7 +11,7 @@ from aiohttp import web
 from daemon.api.frame import make_app
 from daemon.api.server import ApiRunner
 from daemon.logs import AcceptFailures
-from daemon.settings import Settings
+from daemon.settings.model import Settings
 from tests.api_frame.conftest import DEMO
 
 HEALTH = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"

@@ -16,6 +16,7 @@ from urllib.parse import quote
 import pytest
 from PIL import Image
 
+from daemon.access.named_tokens import create_token
 from daemon.api import config, samples, system
 from daemon.api.frame import make_app
 from daemon.api.keys import CATALOG, COMPARER, CURRENT, GUARD, PRESETS, ROOTS, SAMPLES, SYSTEM, THUMBNAILS, VALIDATING
@@ -29,13 +30,12 @@ from daemon.config.described import Described
 from daemon.config.presets import Presets
 from daemon.config.validation import Validator
 from daemon.errors import ConflictError
-from daemon.named_tokens import create_token
 from daemon.paths import Roots
 from daemon.samples.index import page_of_folder
 from daemon.samples.names import sample_id
 from daemon.samples.selection import ALL, Page, Place, Wanted
 from daemon.samples.thumbnails import Thumbnails
-from daemon.settings import Settings
+from daemon.settings.model import Settings
 from daemon.system.info import SystemInfo
 from tests.api_frame.conftest import Serve, Server, book_of
 from tests.samples.files import mp4

@@ -7,7 +7,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from daemon.named_tokens import create_token
+from daemon.access.named_tokens import create_token
 from tests.api_frame.conftest import BEARER, DEMO, Serve, Server
 from tests.api_frame.test_roles import ROUTES, ask, bearer
 

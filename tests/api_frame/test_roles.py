@@ -9,10 +9,10 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from daemon.access.named_tokens import create_token, revoke_token
+from daemon.access.token import rotate_token
 from daemon.api.models.common import NoBody, NoQuery, Success
 from daemon.api.registry import Call, Route
-from daemon.named_tokens import create_token, revoke_token
-from daemon.token import rotate_token
 from tests.api_frame.conftest import TOKEN, Serve, Server, remove, thing
 
 DEADLINE_S = 30

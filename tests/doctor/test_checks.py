@@ -18,7 +18,7 @@ import pytest
 from daemon.doctor import folders, machine, serving, trainer
 from daemon.doctor.bounded import Examination, run_all
 from daemon.doctor.findings import Case, Check, Finding, Level, exit_code, fail, ok, warn
-from daemon.settings import load_settings
+from daemon.settings.model import load_settings
 from ipc.locks import FileLock
 from tests.contract.driver import ROOT
 

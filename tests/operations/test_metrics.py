@@ -12,6 +12,7 @@ import pytest
 import trustme
 from prometheus_client.parser import text_string_to_metric_families
 
+from daemon.access.tls import ServerTls
 from daemon.runs.states import RunState
 from daemon.system.gpu import GpuMonitor, GpuReading
 from daemon.telemetry.families import GROUPS, TOLD_BY_US
@@ -20,7 +21,6 @@ from daemon.telemetry.requests import RequestMeter
 from daemon.telemetry.runs import fill_runs
 from daemon.telemetry.server import fill_certificate, fill_requests
 from daemon.telemetry.sheet import Fill, Sheet, Telemetry
-from daemon.tls import ServerTls
 from tests.e2e.conftest import LONG, write_config
 from tests.e2e.daemon import Daemon
 from tests.supervisor.conftest import READY, Lab, spec, step, wait_state, wait_until

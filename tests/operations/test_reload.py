@@ -12,9 +12,9 @@ import pytest
 
 from daemon.errors import UnavailableError
 from daemon.hangup import HangUp, has_terminal
-from daemon.in_force import Change, InForce, merge
 from daemon.runs.states import RunState
-from daemon.settings import Section, Settings, load_settings
+from daemon.settings.in_force import Change, InForce, merge
+from daemon.settings.model import Section, Settings, load_settings
 from daemon.supervisor.plan import StopPeriods
 from daemon.supervisor.supervisor import Policy
 from tests.operations.daemon import COMMAND, ENVIRONMENT, serving

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from daemon.settings import Settings, SettingsError, load_settings
+from daemon.settings.model import Settings, SettingsError, load_settings
 
 SHIPPED = Path(__file__).parents[2] / "configs" / "onetrainerd.toml"
 

@@ -10,7 +10,7 @@ import pytest
 
 from daemon.cli.installing import rendering
 from daemon.cli.installing.place import RUN, SERVICE, SOCKET, Owner, Place
-from daemon.settings import load_settings
+from daemon.settings.model import load_settings
 
 pytestmark = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="the package systemd is not installed")
 

@@ -16,7 +16,7 @@ from daemon.cli.installing.settings_file import with_keys
 from daemon.cli.installing.steps import Steps
 from daemon.data import data_folder
 from daemon.errors import ConflictError, ForbiddenError, UnavailableError
-from daemon.settings import Settings, SettingsError, load_settings
+from daemon.settings.model import Settings, SettingsError, load_settings
 from daemon.supervisor.checkout import find_onetrainer
 
 _GPU_GROUPS = ("video", "render")

@@ -9,7 +9,7 @@ from pathlib import Path
 from daemon.cli.installing.place import Owner, Place
 from daemon.data import data_folder
 from daemon.errors import InvalidError
-from daemon.settings import Settings
+from daemon.settings.model import Settings
 
 _FIELD = re.compile(r"@([a-z_]+)@")
 _HOMES = tuple(Path(name) for name in ("/home", "/root", "/run/user"))

@@ -11,7 +11,7 @@ from daemon.cli.installing.install import refuse_unfit
 from daemon.cli.installing.place import RUN, SERVICE, SERVICE_USER, SOCKET, Place, find_owner, of_machine, of_user
 from daemon.cli.installing.steps import Steps
 from daemon.errors import ConflictError, DaemonError
-from daemon.settings import load_settings
+from daemon.settings.model import load_settings
 from daemon.supervisor.adoption import identities
 
 _LOOK_S = 0.5

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 from daemon.errors import DaemonError
-from daemon.in_force import InForce
-from daemon.settings import Settings
+from daemon.settings.in_force import InForce
+from daemon.settings.model import Settings
 
 _LOG = logging.getLogger(__name__)
 

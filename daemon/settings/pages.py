@@ -16,13 +16,13 @@ from typing import Any, Literal
 
 from pydantic.fields import FieldInfo
 
-from daemon.settings import Section, Settings
-from daemon.settings_sources import ALIASES, PREFIX
+from daemon.settings.model import Section, Settings
+from daemon.settings.sources import ALIASES, PREFIX
 
 _WIDTH = 140
 _TOML_HEAD = """\
 # The settings of onetrainerd: every key with its default. Keep only the lines you change.
-# This file is made from daemon/settings.py by `make settings`; docs/settings.md says the same as a page.
+# This file is made from daemon/settings/model.py by `make settings`; docs/settings.md says the same as a page.
 #
 # A flag of `onetrainerd serve` wins over an environment variable, a variable over this file:
 #   --port 9000     ONETRAINERD_PORT=9000     ONETRAINERD_STOP__GRACE_S=30
@@ -31,7 +31,7 @@ _TOML_HEAD = """\
 _PAGE_HEAD = """\
 # The settings
 
-This page is made from `daemon/settings.py` by `make settings`. `configs/onetrainerd.toml` is the same as a file to start from.
+This page is made from `daemon/settings/model.py` by `make settings`. `configs/onetrainerd.toml` is the same as a file to start from.
 
 Each setting is a key of the TOML file (`onetrainerd serve --config FILE`, or `ONETRAINERD_CONFIG`), an environment variable, and for the
 common ones a flag of `onetrainerd serve`. A flag wins over a variable, a variable over the file, the file over the default. In a variable
@@ -67,7 +67,7 @@ class Entry:
     def text(self) -> str:
         """Raises ValueError for a setting without a docstring."""
         if not self.field.description:
-            raise ValueError(f"{self.key} has no docstring in daemon/settings.py")
+            raise ValueError(f"{self.key} has no docstring in daemon/settings/model.py")
         return " ".join(self.field.description.split())
 
 

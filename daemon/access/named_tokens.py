@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from daemon.access.token import FIRST, give_to_owner_of
 from daemon.errors import ConflictError, InvalidError, NotFoundError, UnavailableError
-from daemon.token import FIRST, give_to_owner_of
 from ipc.atomic import read_versioned, replace_json
 from ipc.errors import IpcError, LockHeldError, MalformedError
 from ipc.locks import FileLock

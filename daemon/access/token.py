@@ -10,7 +10,7 @@ from daemon.errors import NotFoundError, UnavailableError
 from ipc.atomic import replace_file, sync_folder, write_all
 
 FIRST = "first"
-"""Its name, beside those of `daemon/named_tokens.py`."""
+"""Its name, beside those of `daemon/access/named_tokens.py`."""
 MIN_CHARACTERS = 32
 _ALPHABET = frozenset(string.ascii_letters + string.digits + "-_")
 

@@ -1,4 +1,4 @@
-"""The daemon's settings: the fields, their defaults and what they allow. How sources are read is `daemon/settings_sources.py`.
+"""The daemon's settings: the fields, their defaults and what they allow. How sources are read is `daemon/settings/sources.py`.
 
 pydantic-settings is not used: it cannot say which source a wrong value came from, and it passes over unknown variables.
 """
@@ -22,8 +22,8 @@ from pydantic import (
     field_validator,
 )
 
-from daemon import settings_sources
 from daemon.errors import InvalidError
+from daemon.settings import sources
 
 __all__ = ["Backend", "Launcher", "Settings", "SettingsError", "is_loopback", "load_settings"]
 
@@ -369,8 +369,8 @@ def load_settings(flags: Mapping[str, object], environ: Mapping[str, str], cwd: 
     Raises:
         SettingsError: with every problem found, one a line.
     """
-    given, problems = settings_sources.read_all(Settings, flags, environ, cwd)
-    nested = settings_sources.nest({key: item.value for key, item in given.items()})
+    given, problems = sources.read_all(Settings, flags, environ, cwd)
+    nested = sources.nest({key: item.value for key, item in given.items()})
     try:
         settings = Settings.model_validate(nested, context={"cwd": cwd, "environ": environ})
     except ValidationError as error:
@@ -386,7 +386,7 @@ def load_settings(flags: Mapping[str, object], environ: Mapping[str, str], cwd: 
     return settings
 
 
-def _contradictions(settings: Settings, given: Mapping[str, settings_sources.Given]) -> list[str]:
+def _contradictions(settings: Settings, given: Mapping[str, sources.Given]) -> list[str]:
     if settings.auth == "none" and not settings.is_local:
         auth, host = given["auth"].source, given["host"].source
         line = (

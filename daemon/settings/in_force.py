@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from daemon.settings import Section, Settings
+from daemon.settings.model import Section, Settings
 
 Commit = Callable[[], None]
 Prepare = Callable[[Settings], Commit]

@@ -5,9 +5,9 @@ import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from daemon.access.named_tokens import FILE, Token, digest, read_tokens
+from daemon.access.token import FIRST, read_token
 from daemon.errors import NotFoundError, UnavailableError
-from daemon.named_tokens import FILE, Token, digest, read_tokens
-from daemon.token import FIRST, read_token
 from ipc.errors import IpcError
 
 _LOG = logging.getLogger(__name__)
