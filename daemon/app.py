@@ -89,7 +89,7 @@ def build_app(settings: Settings, load: Callable[[], Settings] | None = None, lo
     book = _token_book(settings.state_dir, audit) if settings.auth == "token" else None
     cwd = Path.cwd()
     base = settings.onetrainer.home or cwd if settings.chosen_backend == "onetrainer" else cwd
-    roots = Roots(settings.client_roots(), base, settings.state_dir)
+    roots = Roots(settings.client_roots(), base, settings.state_dir, [settings.tls.key] if settings.tls.key else [])
     archive = pack_runner(settings.state_dir / "runtime")
     asked = _asked(settings, cwd, archive)
     catalog = Catalog(asked, settings.state_dir / "catalog.json")

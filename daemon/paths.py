@@ -18,11 +18,13 @@ _PRIVATE = ("token", "tokens.json", "current.secrets.json", "audit.jsonl")
 class Roots:
     """The folders inside which clients may name paths, links resolved."""
 
-    def __init__(self, roots: Iterable[Path], base: Path, state_dir: Path | None = None) -> None:
-        """*base* is what a relative path is relative to. In *state_dir* the tokens, and the secrets of runs, stay closed."""
+    def __init__(self, roots: Iterable[Path], base: Path, state_dir: Path | None = None, private: Iterable[Path] = ()) -> None:
+        """*base* is what a relative path is relative to. In *state_dir* the tokens, and the secrets of runs, stay closed; so do the files
+        *private*."""
         self.base = base
         self.roots = _resolved(roots)
         self._state_dir = state_dir.resolve() if state_dir else None
+        self._private = {path.resolve() for path in private}
 
     def prepared(self, roots: Iterable[Path]) -> Callable[[], None]:
         """What puts *roots* in the place of the present ones, for every holder of this object."""
@@ -137,6 +139,8 @@ class Roots:
         return None if closed else root
 
     def _is_private(self, path: Path) -> bool:
+        if path in self._private:
+            return True
         if self._state_dir is None or not path.is_relative_to(self._state_dir):
             return False
         below = path.relative_to(self._state_dir).parts

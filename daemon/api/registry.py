@@ -161,7 +161,7 @@ def _check_role(request: web.Request, query: QueryModel) -> None:
     if caller is None or caller.role == "admin":
         return
     for name, told in type(query).model_fields.items():
-        if told.json_schema_extra == FOR_ADMINS and getattr(query, name) is not None:
+        if told.json_schema_extra == FOR_ADMINS and getattr(query, name) != told.default:
             raise ForbiddenError(
                 f"{name} is for admins, and {caller.name!r} is the token of a {caller.role}; leave it out",
                 code="role", role=caller.role, needed="admin",

@@ -91,6 +91,14 @@ async def test_a_viewer_names_no_place_on_the_disk(begin: Begin) -> None:
     assert seen >= {"config_dir", "samples_dir"}
 
 
+async def test_a_viewer_starts_no_process_to_judge_a_config(begin: Begin) -> None:
+    real = await begin()
+    viewer = bearer(create_token(real.state_dir, "phone", "viewer", time.time()))
+    as_json = {"Content-Type": "application/json"}
+    assert (await real.ask("POST", "/config/validate?deep=true", viewer | as_json))[:2] == (403, "role")
+    assert (await real.ask("POST", "/config/validate?deep=false", viewer | as_json))[1] != "role"
+
+
 async def no_token(real: Real) -> None:
     await compare(real, unless_public(401, "no_token"), {})
 

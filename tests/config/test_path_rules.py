@@ -138,6 +138,15 @@ def test_a_hidden_folder_that_is_a_root_itself_is_open(tmp_path: Path) -> None:
     assert errors({"workspace_dir": ".state/.work"}, both)
 
 
+def test_the_daemons_own_private_files_are_closed_wherever_they_lie(tmp_path: Path) -> None:
+    key = tmp_path / "tls/key.pem"
+    closed = Roots([tmp_path], tmp_path, tmp_path / "state", [key])
+    with pytest.raises(ForbiddenError) as caught:
+        closed.resolve("tls/key.pem", "config_path")
+    assert caught.value.code == "private_path"
+    assert closed.resolve("tls/cert.pem", "config_path") == tmp_path / "tls/cert.pem"
+
+
 def test_a_prompt_that_is_a_picture_is_refused_outside_the_roots(roots: Roots) -> None:
     with pytest.raises(ForbiddenError, match="prompt: '/etc/outside' is outside"):
         refuse_sample({"prompt": OUTSIDE}, {"training_method": "FINE_TUNE_VAE"}, roots)

@@ -74,7 +74,11 @@ class ConfigSaved(Success):
 
 
 class ValidateQuery(QueryModel):
-    deep: bool = Field(False, description="The trainer's own code reads the config, under its own Python: seconds the first time.")
+    deep: bool = Field(
+        False,
+        description="The trainer's own code reads the config, under its own Python: seconds the first time. For admins.",
+        json_schema_extra=FOR_ADMINS,
+    )
 
 
 class ConfigFinding(ResponseModel):
