@@ -25,6 +25,7 @@ from ipc.run_directory import AttemptDirectory, RunDirectory
 
 ROOT = Path(__file__).parents[2]
 STATE, SOURCES, VENV = Path("/var/lib/onetrainerd"), Path("/opt/onetrainerd/src"), Path("/opt/onetrainerd/venv")
+PACKAGES = Path("/opt/packages")
 DEADLINE_S = 90.0
 PORT = 8000
 _LITTLE_BYTES = 100 << 20
@@ -140,7 +141,10 @@ class Lab:
             self.run("chmod", "o+rx", str(parent))  # the developer's folders may be closed; those of the copy need not be
         self.run(str(base), "-m", "venv", "--without-pip", str(VENV))
         own = self.path(VENV / packages.relative_to(sys.prefix))
-        (own / "lab.pth").write_text(f"{SOURCES}\n{packages}\n")
+        # The developer's may lie below /tmp, which units have one of their own of.
+        self.run("mkdir", "-p", str(PACKAGES))
+        self.run("mount", "--bind", str(packages), str(PACKAGES))
+        (own / "lab.pth").write_text(f"{SOURCES}\n{PACKAGES}\n")
         script = self.path(VENV / "bin" / "onetrainerd")
         script.write_text(f"#!{VENV}/bin/python -I\nfrom daemon.cli.main import main\nmain()\n")
         script.chmod(0o755)
