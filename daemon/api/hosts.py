@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from aiohttp import web
 
 from daemon.errors import ForbiddenError
-from daemon.settings.model import is_loopback
+from daemon.settings.fields import is_loopback
 
 _HOST = re.compile(r"(?P<name>\[[0-9a-fA-F:.]+\]|[^:\[\]/@\s]+)(:(?P<port>\d{1,5}))?")
 _DEFAULT_PORTS = {"http": "80", "https": "443"}

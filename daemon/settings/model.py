@@ -3,13 +3,9 @@
 pydantic-settings is not used: it cannot say which source a wrong value came from, and it passes over unknown variables.
 """
 
-import ipaddress
-import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
-from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -24,86 +20,27 @@ from pydantic import (
 
 from daemon.errors import InvalidError
 from daemon.settings import sources
+from daemon.settings.fields import (
+    Bytes,
+    LocalPath,
+    Number,
+    OptionalPath,
+    RestartCause,
+    Seconds,
+    absolute,
+    allowed_host,
+    empty_is_none,
+    host_name,
+    is_loopback,
+    origin,
+    raw,
+    surroundings,
+)
 
-__all__ = ["Backend", "Launcher", "Settings", "SettingsError", "is_loopback", "load_settings"]
+__all__ = ["Backend", "Launcher", "Settings", "SettingsError", "load_settings"]
 
 Backend = Literal["builtin", "onetrainer"]
 Launcher = Literal["direct", "systemd"]
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach *host* (a name or an address)."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _surroundings(info: ValidationInfo) -> tuple[Path, Mapping[str, str]]:
-    """The working directory and the environment that relative paths, `~` and the state folder follow."""
-    context = info.context or {}
-    return context.get("cwd", Path.cwd()), context.get("environ", os.environ)
-
-
-def _absolute(text: object, info: ValidationInfo) -> Path:
-    cwd, environ = _surroundings(info)
-    if not isinstance(text, str | Path) or "\0" in str(text):
-        raise ValueError("should be a path")
-    path = Path(text)
-    if path.parts[:1] == ("~",):
-        path = Path(environ.get("HOME") or Path.home()).joinpath(*path.parts[1:])
-    return Path(os.path.normpath(cwd / path.expanduser()))
-
-
-def _empty_is_none(value: object) -> object:
-    return None if value == "" else value
-
-
-def _no_bool(value: object) -> object:
-    if isinstance(value, bool):
-        raise ValueError("should be a number")
-    return value
-
-
-def _host(value: str) -> str:
-    try:
-        return str(ipaddress.ip_address(value))
-    except ValueError:
-        if not re.fullmatch(r"(?!-)[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*", value):
-            raise ValueError("should be an address or a host name, without a port and without brackets") from None
-        return value.lower()
-
-
-def _allowed_host(value: str) -> str:
-    if not re.fullmatch(r"(\[[0-9a-f:.]+\]|[a-z0-9-]+(\.[a-z0-9-]+)*)(:\d{1,5})?", value.lower()):
-        raise ValueError("should be hosts as in a Host header: name, name:port, address, [v6 address]:port")
-    return value.lower()
-
-
-def _origin(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.netloc or value != f"{parts.scheme}://{parts.netloc}":
-        raise ValueError("should be origins: http(s)://host[:port], without a path; '*' and 'null' are not allowed")
-    return value.lower()
-
-
-def _raw(default: object) -> Any:
-    """A default as it would stand in the file; it is validated like any given value."""
-    return Field(default=default)
-
-
-LocalPath = Annotated[Path, BeforeValidator(_absolute)]
-OptionalPath = Annotated[LocalPath | None, BeforeValidator(_empty_is_none)]
-Number = BeforeValidator(_no_bool)
-Seconds = Annotated[float, Number, Field(ge=0, allow_inf_nan=False)]
-Bytes = Annotated[int, Number, Field(ge=0)]
-RestartCause = Literal[
-    "cuda_oom", "host_oom", "nan_loss", "disk_full", "config_error", "missing_file", "exception", "crash", "killed", "start_failed",
-    "unknown", "stalled", "lost",
-]  # fmt: skip
-"""`daemon.runs.policies.CAUSES`, which lies above this room; a test holds them equal."""
 
 
 class Section(BaseModel):
@@ -118,17 +55,17 @@ class Section(BaseModel):
 class OneTrainer(Section):
     """Where OneTrainer's checkout is, and its interpreter (None: the one found inside the checkout)."""
 
-    home: OptionalPath = _raw("")
+    home: OptionalPath = raw("")
     """OneTrainer's checkout; also ONETRAINER_HOME."""
 
-    python: OptionalPath = _raw("")
+    python: OptionalPath = raw("")
     """Its interpreter; also ONETRAINER_PYTHON. Empty: venv, .venv or the conda environment inside the checkout, in this order."""
 
 
 class Paths(Section):
     live = frozenset({"roots"})
 
-    roots: tuple[LocalPath, ...] = _raw(("~", "."))
+    roots: tuple[LocalPath, ...] = raw(("~", "."))
     """The folders inside which clients, and the configs they send, may name paths; besides the state folder and OneTrainer's checkout.
     "~" and "." add nothing where they are "/"."""
 
@@ -138,7 +75,7 @@ class Paths(Section):
         """A service user's home, and its working directory, are often `/`: as "~" and "." they open nothing."""
         if not isinstance(value, list | tuple):
             return value
-        return tuple(item for item in value if item not in {"~", "."} or _absolute(item, info) != Path("/"))
+        return tuple(item for item in value if item not in {"~", "."} or absolute(item, info) != Path("/"))
 
 
 class Runs(Section):
@@ -227,10 +164,10 @@ class Kept(Section):
 class Tls(Section):
     """Serve https. The files are read again at each reload; other paths wait for a restart."""
 
-    cert: OptionalPath = _raw("")
+    cert: OptionalPath = raw("")
     """The certificate in PEM form, its own first and then the chain. Empty: http."""
 
-    key: OptionalPath = _raw("")
+    key: OptionalPath = raw("")
     """Its private key in PEM form, without a password."""
 
 
@@ -240,10 +177,10 @@ class Http(Section):
     max_body_bytes: Annotated[int, Number, Field(ge=1024, le=1 << 30)] = 8 << 20
     """The largest request body, 1024 bytes to 1 GiB."""
 
-    allowed_hosts: tuple[Annotated[str, AfterValidator(_allowed_host)], ...] = ()
+    allowed_hosts: tuple[Annotated[str, AfterValidator(allowed_host)], ...] = ()
     """What a Host header may say besides loopback names and `host`: "gpu.example.org", "gpu.example.org:8443". Needed behind a proxy."""
 
-    allowed_origins: tuple[Annotated[str, AfterValidator(_origin)], ...] = ()
+    allowed_origins: tuple[Annotated[str, AfterValidator(origin)], ...] = ()
     """Web pages of other origins that may call: "https://dash.example.org". A page served by the daemon itself needs no entry."""
 
 
@@ -290,11 +227,11 @@ class Log(Section):
 class Settings(Section):
     """All settings, checked; paths are absolute, links not resolved."""
 
-    state_dir: LocalPath = _raw("")
+    state_dir: LocalPath = raw("")
     """Runs, presets, the token. Empty: $STATE_DIRECTORY (systemd sets it), else $XDG_STATE_HOME/onetrainerd, else
     ~/.local/state/onetrainerd."""
 
-    host: Annotated[str, AfterValidator(_host)] = "127.0.0.1"
+    host: Annotated[str, AfterValidator(host_name)] = "127.0.0.1"
     """An address or host name to listen on. Beyond loopback only with auth = "token"."""
 
     port: Annotated[int, Number, Field(ge=0, le=65535)] = 8000
@@ -304,28 +241,28 @@ class Settings(Section):
     """"token": every call but /health, /ready and the page /docs needs a bearer token, that in <state_dir>/token or one of
     `onetrainerd token create`. "none": nobody is asked for one, and it listens only on loopback."""
 
-    backend: Annotated[Backend | None, BeforeValidator(_empty_is_none)] = _raw("")
+    backend: Annotated[Backend | None, BeforeValidator(empty_is_none)] = raw("")
     """"onetrainer" or "builtin" (a small real trainer for trying things out). Empty: onetrainer where a checkout is set, else builtin."""
 
-    launcher: Annotated[Launcher | None, BeforeValidator(_empty_is_none)] = _raw("")
+    launcher: Annotated[Launcher | None, BeforeValidator(empty_is_none)] = raw("")
     """How runs are started. "systemd": each in a unit of its own (onetrainer-run@.service). "direct": as children that outlive the daemon.
     Empty: systemd where run_socket is there and belongs to the daemon's user, else direct. The units set it for their daemon."""
 
-    run_socket: OptionalPath = _raw("")
+    run_socket: OptionalPath = raw("")
     """Where onetrainer-run.socket listens; the unit sets it."""
 
-    onetrainer: OneTrainer = _raw({})
-    paths: Paths = _raw({})
-    runs: Runs = _raw({})
-    stop: Stop = _raw({})
-    restart: Restart = _raw({})
-    stall: Stall = _raw({})
-    disk: Disk = _raw({})
-    retention: Kept = _raw({})
-    tls: Tls = _raw({})
-    http: Http = _raw({})
-    limits: Limits = _raw({})
-    log: Log = _raw({})
+    onetrainer: OneTrainer = raw({})
+    paths: Paths = raw({})
+    runs: Runs = raw({})
+    stop: Stop = raw({})
+    restart: Restart = raw({})
+    stall: Stall = raw({})
+    disk: Disk = raw({})
+    retention: Kept = raw({})
+    tls: Tls = raw({})
+    http: Http = raw({})
+    limits: Limits = raw({})
+    log: Log = raw({})
 
     @field_validator("state_dir", mode="before")
     @classmethod
@@ -333,7 +270,7 @@ class Settings(Section):
         """systemd.exec(5): $STATE_DIRECTORY may list several, separated by colons; the first is ours."""
         if value != "":
             return value
-        environ = _surroundings(info)[1]
+        environ = surroundings(info)[1]
         if given := environ.get("STATE_DIRECTORY", "").split(":")[0]:
             return given
         state_home = environ.get("XDG_STATE_HOME", "")

@@ -12,7 +12,7 @@ from daemon.runs.policies import CAUSES, RestartPolicy, StallPolicy
 from daemon.runs.restart import Again, GiveUp, decide, remaining_s
 from daemon.runs.states import RunState
 from daemon.runs.view import RunView
-from daemon.settings.model import RestartCause
+from daemon.settings.fields import RestartCause
 from tests.runs.test_fold import NEW, PLACE, ended, told
 
 POLICY = RestartPolicy(on=("crash", "stalled", "lost"), max_restarts=3, backoff_s=10, backoff_max_s=35, reset_after_s=600)

@@ -8,7 +8,7 @@ from daemon.api.models.common import QueryModel, RequestModel, ResponseModel
 from daemon.api.models.samples import SampleGenerateRequest
 from daemon.runs.policies import DiskLevel, StallAction
 from daemon.runs.states import RunState
-from daemon.settings.model import RestartCause
+from daemon.settings.fields import RestartCause
 
 
 class StopRequest(RequestModel):
