@@ -4,8 +4,12 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from daemon.supervisor.packing import pack_runner
+
+settings.register_profile("untimed", deadline=None)  # a busy machine is no finding
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

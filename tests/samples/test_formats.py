@@ -50,7 +50,7 @@ def test_no_proper_prefix_of_a_file_is_whole(tmp_path: Path, name: str) -> None:
             assert not is_whole(tmp_path / name), f"{file.tell()} of {len(data)} bytes"
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(pixels=st.binary(min_size=12, max_size=12), kind=st.sampled_from(["PNG", "JPEG", "WEBP"]), cut=st.floats(0, 1, exclude_max=True))
 def test_no_image_is_whole_before_its_last_byte(tmp_path: Path, pixels: bytes, kind: str, cut: float) -> None:
     data = io.BytesIO()
@@ -62,7 +62,7 @@ def test_no_image_is_whole_before_its_last_byte(tmp_path: Path, pixels: bytes, k
     assert not is_whole(path)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     start=st.sampled_from([b"", *(data[:n] for data in WHOLE.values() for n in (4, 12, 24, 40))]),
     rest=st.binary(max_size=80),

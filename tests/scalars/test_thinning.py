@@ -30,7 +30,7 @@ def is_same(one: float, other: float) -> bool:
     return one == other or (math.isnan(one) and math.isnan(other))
 
 
-@hypothesis.settings(max_examples=200, deadline=None)
+@hypothesis.settings(max_examples=200)
 @hypothesis.given(
     some.lists(some.floats(width=32) | some.sampled_from([math.nan, math.inf, -math.inf]), min_size=1, max_size=400),
     some.integers(3, 120), some.integers(0, 400),

@@ -64,7 +64,7 @@ TOLD = st.one_of(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(records=st.lists(TOLD, max_size=30), limit=st.integers(1, 12))
 def test_a_history_taken_in_fast_comes_to_the_view_of_one_taken_in_entry_by_entry(
     tmp_path_factory: pytest.TempPathFactory, records: list[Record], limit: int
