@@ -51,6 +51,7 @@ class LiveRun:
         self._desk: CommandDesk | None = None
         self._launched = asyncio.Event()
         self._launched.set()
+        self._known = asyncio.Event()
         self.orphan: ProcessIdentity | None = None
         self.is_settled = False
 
@@ -133,6 +134,7 @@ class LiveRun:
         """
         if self.view.state is RunState.LOST:
             self.orphan = self._examined().trainer
+            self._known.set()
             if self.orphan is None and self.view.orphan_gone:
                 self._rest()
             return not self.is_settled
@@ -144,6 +146,7 @@ class LiveRun:
             return False
         self._desk = CommandDesk(self._attempt)
         if finding.condition is Condition.RUNNING:
+            self._known.set()
             self.record("run.adopted", {"attempt": self.view.attempt})
         return True
 
@@ -173,6 +176,7 @@ class LiveRun:
         try:
             await self._watch_runner(self._attempt)
             self._record_end()
+            self._known.set()
             await self._see_orphan_off()
             await self._sightings.finish(self)
             if self.view.state in ENDED:
@@ -185,6 +189,10 @@ class LiveRun:
     def is_held(self) -> bool:
         """Whether somebody is in `hold`: a runner, or the trainer of a dead one, may live."""
         return not self._let_go.is_set()
+
+    async def wait_known(self) -> None:
+        """Return when an adopted run is as it is now: its runner lives, or its end is on record. `hold` must be on its way."""
+        await self._known.wait()
 
     async def wait_let_go(self) -> None:
         """Return when no attempt is held: its state may say `released` some milliseconds before its runner is gone."""

@@ -36,6 +36,8 @@ from ipc.run_directory import AttemptDirectory
 _LOG = logging.getLogger(__name__)
 _CATCH_UPS = 16
 """Histories that are read at once: each holds two descriptors meanwhile."""
+_KNOWN_S = 5.0
+"""For the ends of runs that ended while no daemon was there; one whose disk hangs keeps nobody longer."""
 _FAREWELL_MARGIN_S = 30.0
 
 
@@ -328,9 +330,13 @@ class Supervisor(RunBook):
 
         await asyncio.gather(*map(catch_up, opened))
         self.current = None
+        held: list[LiveRun] = []
         for run in [run for run in opened if run.run_id in self._runs]:
             with self._left_alone_if_odd(run.stored):
-                self._adopt(run)
+                held += [run] if self._adopt(run) else []
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_KNOWN_S):
+                await asyncio.gather(*(run.wait_known() for run in held))
         if self.current is None:
             self.current = next((run for run in self.runs() if run.view.state is RunState.RELEASED), None)
         if not any(run.occupies_a_place for run in self._runs.values()):
@@ -353,7 +359,8 @@ class Supervisor(RunBook):
             _LOG.exception("run %s is left alone, since its directory cannot be read", stored.directory.run_id)
             self._runs.pop(stored.directory.run_id, None)
 
-    def _adopt(self, run: LiveRun) -> None:
+    def _adopt(self, run: LiveRun) -> bool:
+        """Whether it is held from now on."""
         if run.view.state is RunState.WAITING_RESTART:
             _LOG.info("run %s waits for its restart", run.run_id)
             self.current = run
@@ -362,6 +369,8 @@ class Supervisor(RunBook):
             _LOG.info("run %s is adopted: %s", run.run_id, run.view.state)
             self.current = run if run.occupies_a_place else self.current
             self._spawn(self._hold(run), f"run {run.run_id}")
+            return True
+        return False
 
     async def _look_at_disks(self) -> None:
         """Room that has come back is also room for the record that a queued run begins with."""

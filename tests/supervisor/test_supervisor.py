@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -127,19 +128,8 @@ async def test_a_checkpoint_that_was_thrown_away_changes_nothing(lab: Lab) -> No
             assert [entry.spot for entry in again.history.read_from(spot, 10)] == [other for _, other in whole if other > spot][:10]
 
 
-@pytest.mark.parametrize(
-    ("script", "state", "cause", "detail"),
-    [
-        ([["exit", 0]], RunState.FAILED, "unknown", ("code", 0)),
-        ([["exit", 3]], RunState.FAILED, "unknown", ("code", 3)),
-        ([["signal", signal.SIGSEGV]], RunState.FAILED, "crash", ("signal", "SIGSEGV")),
-        ([["signal", signal.SIGKILL]], RunState.FAILED, "killed", ("signal", "SIGKILL")),
-        ([FINISHED], RunState.COMPLETED, "completed", ("code", 0)),
-    ],
-)
-async def test_an_end_while_no_daemon_was_there_is_told_as_it_was(
-    lab: Lab, script: list[list[object]], state: RunState, cause: str, detail: tuple[str, object]
-) -> None:
+async def ended_alone(lab: Lab, *script: Any) -> LiveRun:
+    """A run that goes on with *script* when its daemon has gone, and its end."""
     async with lab.daemon() as supervisor:
         run = await supervisor.start_now(spec(READY, HOLD, *script))
         await wait_state(supervisor, run, RunState.TRAINING)
@@ -154,12 +144,37 @@ async def test_an_end_while_no_daemon_was_there_is_told_as_it_was(
     async with asyncio.timeout(30):
         await gone.wait()
     loop.remove_reader(pidfd)
+    return run
+
+
+@pytest.mark.parametrize(
+    ("script", "state", "cause", "detail"),
+    [
+        ([["exit", 0]], RunState.FAILED, "unknown", ("code", 0)),
+        ([["exit", 3]], RunState.FAILED, "unknown", ("code", 3)),
+        ([["signal", signal.SIGSEGV]], RunState.FAILED, "crash", ("signal", "SIGSEGV")),
+        ([["signal", signal.SIGKILL]], RunState.FAILED, "killed", ("signal", "SIGKILL")),
+        ([FINISHED], RunState.COMPLETED, "completed", ("code", 0)),
+    ],
+)
+async def test_an_end_while_no_daemon_was_there_is_told_as_it_was(
+    lab: Lab, script: list[list[object]], state: RunState, cause: str, detail: tuple[str, object]
+) -> None:
+    run = await ended_alone(lab, *script)
     async with lab.daemon() as supervisor:
         found = supervisor.run(run.run_id)
         await wait_state(supervisor, found, state)
         assert found.view.cause == cause
         assert found.view.exit is not None
         assert found.view.exit[detail[0]] == detail[1]
+
+
+async def test_an_end_that_only_the_exit_record_tells_is_known_before_anybody_is_answered(lab: Lab) -> None:
+    run = await ended_alone(lab, FINISHED)
+    segment = attempt_of(run).events / "000000000001.jsonl"
+    segment.write_bytes(segment.read_bytes()[:-5])
+    async with lab.daemon() as supervisor:
+        assert supervisor.run(run.run_id).view.state is RunState.COMPLETED
 
 
 async def test_a_killed_runner_means_a_lost_run_and_its_living_trainer_keeps_the_place(lab: Lab) -> None:
